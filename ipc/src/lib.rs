@@ -1,0 +1,11 @@
+//! The contract between Ringfence processes.
+//!
+//! Everything two processes must agree on stands here and nowhere else: the wire messages ([`msg`]), the reasons a
+//! decision can carry ([`reason`]), the symbol table ([`symbol`]) and the journal's record layout ([`journal`]).
+//!
+//! A peer's memory is input: it is copied once, checked, and only then used.
+
+pub mod journal;
+pub mod msg;
+pub mod reason;
+pub mod symbol;

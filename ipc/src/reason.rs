@@ -1,0 +1,258 @@
+//! Why the gate said no: stable codes, one number and one name each, never reused.
+
+use std::fmt;
+
+macro_rules! code_enum {
+    ($(#[$meta:meta])* $name:ident { $($(#[$vmeta:meta])* $variant:ident = $value:literal, $text:literal;)+ }) => {
+        $(#[$meta])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        #[repr(u16)]
+        pub enum $name { $($(#[$vmeta])* $variant = $value),+ }
+        impl $name {
+            /// The variant a number stands for, if any.
+            #[must_use]
+            pub const fn from_wire(value: u64) -> Option<Self> {
+                match value { $($value => Some(Self::$variant),)+ _ => None }
+            }
+            /// The stable name used in JSON, metrics and logs.
+            #[must_use]
+            pub const fn name(self) -> &'static str {
+                match self { $(Self::$variant => $text),+ }
+            }
+            /// The variant of a stable name.
+            #[must_use]
+            pub fn from_name(name: &str) -> Option<Self> {
+                match name { $($text => Some(Self::$variant),)+ _ => None }
+            }
+            /// Every variant, in number order.
+            pub const ALL: &'static [Self] = &[$(Self::$variant),+];
+        }
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result { f.write_str(self.name()) }
+        }
+    };
+}
+
+code_enum! {
+    /// The reason of a decision or report.
+    ///
+    /// A *permanent* reject is journalled and stored: the same key gets the same answer. A *transient* one is only
+    /// counted: nothing was reserved, and a retry under the same key may succeed.
+    Reason {
+        /// Accepted.
+        Ok = 0, "OK";
+
+        /// The bytes are no intent this version knows.
+        Malformed = 1, "MALFORMED";
+        /// The symbol id is not in the symbol table.
+        UnknownSymbol = 2, "UNKNOWN_SYMBOL";
+        /// The role of this connection may not send this message.
+        RoleForbidden = 3, "ROLE_FORBIDDEN";
+        /// The strategy an operator named does not exist, or belongs to another account.
+        UnknownStrategy = 4, "UNKNOWN_STRATEGY";
+
+        /// The key is known with other content.
+        IdempotencyConflict = 10, "IDEMPOTENCY_CONFLICT";
+        /// The intent is older than the dedup window: it may be a repeat whose answer is forgotten.
+        StaleKey = 11, "STALE_KEY";
+        /// Key 0 is refused unless configured.
+        KeyRequired = 12, "KEY_REQUIRED";
+        /// A cancel for this key arrived before the order.
+        CancelledBeforeArrival = 13, "CANCELLED_BEFORE_ARRIVAL";
+        /// The dedup window has no room for this key right now. Transient.
+        DedupBusy = 14, "DEDUP_BUSY";
+
+        /// The mode lets only cancels pass. Transient.
+        ModeCancelOnly = 20, "MODE_CANCEL_ONLY";
+        /// The mode lets nothing pass. Transient.
+        ModeRejectAll = 21, "MODE_REJECT_ALL";
+        /// The kill switch is on. Transient.
+        Killed = 22, "KILLED";
+        /// The intent's time to live is over. Transient.
+        TtlExpired = 23, "TTL_EXPIRED";
+        /// The client's timestamp lies in the future. Transient.
+        ClockSkew = 24, "CLOCK_SKEW";
+        /// The strategy may not trade this symbol.
+        NotEntitled = 25, "NOT_ENTITLED";
+
+        /// Too many distinct symbols in the exposure store.
+        ExposureSymbolLimit = 30, "EXPOSURE_SYMBOL_LIMIT";
+        /// Worst-case position beyond the limit.
+        PositionLimit = 31, "POSITION_LIMIT";
+        /// Worst-case gross notional beyond the limit.
+        GrossNotionalLimit = 32, "GROSS_NOTIONAL_LIMIT";
+        /// The arithmetic would overflow.
+        ArithOverflow = 33, "ARITH_OVERFLOW";
+
+        /// Quantity is not positive.
+        BadQty = 40, "BAD_QTY";
+        /// Price is not positive, or given for a market order.
+        BadPrice = 41, "BAD_PRICE";
+        /// Price is not a multiple of the tick.
+        OffTick = 42, "OFF_TICK";
+        /// Quantity is not a multiple of the lot.
+        OffLot = 43, "OFF_LOT";
+        /// Order type, time in force and flags do not go together.
+        BadTif = 44, "BAD_TIF";
+        /// Order quantity beyond the limit.
+        MaxOrderQty = 45, "MAX_ORDER_QTY";
+        /// Order notional beyond the limit.
+        MaxOrderNotional = 46, "MAX_ORDER_NOTIONAL";
+        /// Price too far from the reference.
+        PriceCollar = 47, "PRICE_COLLAR";
+        /// No reference price yet. Transient.
+        ReferenceMissing = 48, "REFERENCE_MISSING";
+        /// The reference price is too old. Transient.
+        ReferenceStale = 49, "REFERENCE_STALE";
+        /// The book is crossed: no reference. Transient.
+        ReferenceCrossed = 50, "REFERENCE_CROSSED";
+        /// Too many orders per second. Transient.
+        OrderRate = 51, "ORDER_RATE";
+        /// Too many cancels per second. Transient.
+        CancelRate = 52, "CANCEL_RATE";
+        /// Too many open orders. Transient.
+        OpenOrders = 53, "OPEN_ORDERS";
+
+        /// The order is not known to the gate.
+        UnknownOrder = 60, "UNKNOWN_ORDER";
+        /// The order is already final.
+        OrderTerminal = 61, "ORDER_TERMINAL";
+        /// There is no position to flatten.
+        NothingToFlatten = 62, "NOTHING_TO_FLATTEN";
+
+        /// The venue's ring is full. Transient.
+        VenueBusy = 70, "VENUE_BUSY";
+        /// The journal is full until the archiver catches up. Transient.
+        JournalFull = 71, "JOURNAL_FULL";
+        /// No free order slot. Transient.
+        OrderTableFull = 72, "ORDER_TABLE_FULL";
+
+        /// Venue: a post-only order would have traded.
+        WouldTake = 80, "WOULD_TAKE";
+        /// Venue: the book offers nothing (more) to an immediate order.
+        NoLiquidity = 81, "NO_LIQUIDITY";
+        /// Venue: a fill-or-kill order could not be filled whole.
+        FokUnfilled = 82, "FOK_UNFILLED";
+        /// Venue: the venue does not know the order.
+        VenueUnknownOrder = 83, "VENUE_UNKNOWN_ORDER";
+        /// Venue: refused by the venue's own reject model.
+        VenueReject = 84, "VENUE_REJECT";
+        /// The gate died before the command left: it never took effect.
+        LostBeforeSend = 85, "LOST_BEFORE_SEND";
+        /// Venue: cancelled as asked.
+        CancelRequested = 86, "CANCEL_REQUESTED";
+    }
+}
+
+impl Reason {
+    /// Whether a retry under the same key may succeed: nothing was stored or reserved.
+    #[must_use]
+    pub const fn is_transient(self) -> bool {
+        matches!(
+            self,
+            Self::Malformed
+                | Self::RoleForbidden
+                | Self::UnknownStrategy
+                | Self::IdempotencyConflict
+                | Self::StaleKey
+                | Self::KeyRequired
+                | Self::DedupBusy
+                | Self::ModeCancelOnly
+                | Self::ModeRejectAll
+                | Self::Killed
+                | Self::TtlExpired
+                | Self::ClockSkew
+                | Self::ReferenceMissing
+                | Self::ReferenceStale
+                | Self::ReferenceCrossed
+                | Self::OrderRate
+                | Self::CancelRate
+                | Self::OpenOrders
+                | Self::VenueBusy
+                | Self::JournalFull
+                | Self::OrderTableFull
+        )
+    }
+}
+
+code_enum! {
+    /// Which limit a number belongs to, in rejects, journal records and configuration.
+    LimitId {
+        /// No limit.
+        None = 0, "none";
+        /// Largest order, scaled quantity. Scope: strategy, symbol.
+        MaxOrderQty = 1, "max_order_qty";
+        /// Largest order, 1e-8 of the quote currency. Scope: global, strategy, symbol.
+        MaxOrderNotionalE8 = 2, "max_order_notional_e8";
+        /// Largest distance to the reference, basis points. Scope: global, symbol.
+        PriceCollarBps = 3, "price_collar_bps";
+        /// Oldest reference the collar accepts, ns. Scope: global.
+        ReferenceMaxAgeNs = 4, "reference_max_age_ns";
+        /// Market orders count at reference x (1 + band), basis points. Scope: global.
+        MarketBandBps = 5, "market_band_bps";
+        /// Worst-case position, scaled quantity. Scope: strategy (per symbol), symbol (over all strategies).
+        MaxPositionQty = 6, "max_position_qty";
+        /// Worst-case gross notional, 1e-8 of the quote currency. Scope: global, account, strategy, symbol.
+        MaxGrossNotionalE8 = 7, "max_gross_notional_e8";
+        /// Orders per second, sustained. Scope: strategy.
+        OrderRatePerS = 8, "order_rate_per_s";
+        /// Orders at once. Scope: strategy.
+        OrderBurst = 9, "order_burst";
+        /// Cancels per second, sustained. Scope: strategy.
+        CancelRatePerS = 10, "cancel_rate_per_s";
+        /// Cancels at once. Scope: strategy.
+        CancelBurst = 11, "cancel_burst";
+        /// Open orders. Scope: strategy.
+        MaxOpenOrders = 12, "max_open_orders";
+        /// Distinct symbols with exposure. Scope: global.
+        ExposureMaxSymbols = 13, "exposure_max_symbols";
+        /// How long a key is remembered, ns. Scope: global.
+        DedupTtlNs = 14, "dedup_ttl_ns";
+        /// Keys remembered. Scope: strategy.
+        DedupQuota = 15, "dedup_quota";
+        /// Order slots. Scope: global.
+        OrderTableSlots = 16, "order_table_slots";
+        /// How far a client's clock may run ahead, ns. Scope: global.
+        MaxClockSkewNs = 17, "max_clock_skew_ns";
+        /// The intent's own time to live, ns.
+        TtlNs = 18, "ttl_ns";
+        /// Tick size, scaled price. Scope: symbol.
+        Tick = 19, "tick";
+        /// Lot size, scaled quantity. Scope: symbol.
+        Lot = 20, "lot";
+        /// Shortest time between two journalled marks of a symbol, ns. Scope: global.
+        MarkIntervalNs = 21, "mark_interval_ns";
+        /// 1: intents without a key are allowed. Scope: global.
+        AllowKeyless = 22, "allow_keyless";
+        /// 1: the strategy's orders are cancelled when its process dies. Scope: strategy.
+        CancelOnDisconnect = 23, "cancel_on_disconnect";
+    }
+}
+
+code_enum! {
+    /// What a limit or mode is set for.
+    Scope {
+        /// The whole gate; id 0.
+        Global = 0, "global";
+        /// One account.
+        Account = 1, "account";
+        /// One symbol, over all strategies.
+        Symbol = 2, "symbol";
+        /// One strategy.
+        Strategy = 3, "strategy";
+    }
+}
+
+code_enum! {
+    /// What may pass.
+    Mode {
+        /// Everything.
+        AllowAll = 0, "ALLOW_ALL";
+        /// Cancels only.
+        CancelOnly = 1, "CANCEL_ONLY";
+        /// Nothing, except an operator's mass cancel.
+        RejectAll = 2, "REJECT_ALL";
+        /// Kill switch: as `CancelOnly`, until re-armed with a reason.
+        Killed = 3, "KILLED";
+    }
+}
