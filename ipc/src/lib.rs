@@ -5,6 +5,7 @@
 //!
 //! A peer's memory is input: it is copied once, checked, and only then used.
 
+pub mod handshake;
 pub mod journal;
 pub mod msg;
 pub mod reason;

@@ -1,0 +1,343 @@
+//! Handshake packets as bytes: little-endian, length-checked, no trailing bytes.
+
+use super::{ControlRequest, Hello, NAME_BYTES, RefusalCode, Role, Ticket, Welcome};
+use crate::msg::Words;
+use crate::reason::{Mode, Scope};
+
+/// The largest packet either side sends.
+pub const MAX_PACKET_BYTES: usize = 4096;
+/// Missed events that fit one packet: each is one or two slots of 56 bytes and a count byte.
+pub const MISSED_PER_PACKET: usize = 32;
+
+const HELLO: u8 = 1;
+const WELCOME: u8 = 2;
+const MAPPED: u8 = 3;
+const MISSED: u8 = 4;
+const ACTIVE: u8 = 5;
+const REFUSED: u8 = 6;
+const CONTROL: u8 = 7;
+const CONTROL_DONE: u8 = 8;
+const MAGIC: u32 = u32::from_le_bytes(*b"RFv1");
+const TEXT_BYTES: usize = 200;
+
+/// Every packet of the conversation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the payload types carry the docs")]
+pub enum Packet {
+    Hello(Hello),
+    Welcome(Welcome),
+    Mapped,
+    /// Events as they would have stood in the ring: a decision is one slot, a report two.
+    Missed(Vec<Vec<Words>>),
+    Active {
+        journal_position: u64,
+    },
+    Refused {
+        code: RefusalCode,
+        text: String,
+    },
+    Control(ControlRequest),
+    ControlDone {
+        journal_seq: u64,
+    },
+}
+
+/// Why bytes are no packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum HandshakeError {
+    /// The packet ends before its fields do.
+    #[error("packet is too short")]
+    Short,
+    /// Bytes follow the last field.
+    #[error("packet is too long")]
+    Trailing,
+    /// A field holds an undefined value.
+    #[error("field `{0}` is not valid")]
+    Field(&'static str),
+}
+
+impl Packet {
+    /// To bytes, at most [`MAX_PACKET_BYTES`].
+    #[must_use]
+    pub fn encode(&self) -> Vec<u8> {
+        let mut out = Vec::with_capacity(256);
+        match self {
+            Self::Hello(hello) => encode_hello(hello, &mut out),
+            Self::Welcome(w) => {
+                out.push(WELCOME);
+                out.extend(w.client.to_le_bytes());
+                out.extend(w.strategy.to_le_bytes());
+                out.extend(w.account.to_le_bytes());
+                out.extend(w.epoch.to_le_bytes());
+                out.push(u8::from(w.lockstep));
+                out.extend(w.intents_slots.to_le_bytes());
+                out.extend(w.tape_slots.to_le_bytes());
+                out.extend(w.events_slots.to_le_bytes());
+                out.extend(w.market_bytes.to_le_bytes());
+                out.extend(w.ticket.0);
+                out.extend(w.tape_event.to_le_bytes());
+            }
+            Self::Mapped => out.push(MAPPED),
+            Self::Missed(events) => {
+                out.push(MISSED);
+                out.push(events.len() as u8);
+                for event in events {
+                    out.push(event.len() as u8);
+                    out.extend(event.iter().flatten().flat_map(|word| word.to_le_bytes()));
+                }
+            }
+            Self::Active { journal_position } => {
+                out.push(ACTIVE);
+                out.extend(journal_position.to_le_bytes());
+            }
+            Self::Refused { code, text } => {
+                out.push(REFUSED);
+                out.extend((*code as u16).to_le_bytes());
+                put_text(&mut out, text, TEXT_BYTES);
+            }
+            Self::Control(request) => {
+                out.push(CONTROL);
+                match request {
+                    ControlRequest::SetMode { scope, scope_id, mode } => {
+                        out.push(1);
+                        out.extend((*scope as u16).to_le_bytes());
+                        out.extend(scope_id.to_le_bytes());
+                        out.extend((*mode as u16).to_le_bytes());
+                    }
+                    ControlRequest::Stop => out.push(2),
+                }
+            }
+            Self::ControlDone { journal_seq } => {
+                out.push(CONTROL_DONE);
+                out.extend(journal_seq.to_le_bytes());
+            }
+        }
+        debug_assert!(out.len() <= MAX_PACKET_BYTES);
+        out
+    }
+
+    /// From bytes.
+    ///
+    /// # Errors
+    /// [`HandshakeError`] on anything [`Packet::encode`] does not produce.
+    pub fn decode(bytes: &[u8]) -> Result<Self, HandshakeError> {
+        let mut r = Reader(bytes);
+        let packet = match r.u8()? {
+            HELLO => Self::Hello(decode_hello(&mut r)?),
+            WELCOME => Self::Welcome(Welcome {
+                client: r.u64()?,
+                strategy: r.u16()?,
+                account: r.u16()?,
+                epoch: r.u16()?,
+                lockstep: r.bool("lockstep")?,
+                intents_slots: r.u32()?,
+                tape_slots: r.u32()?,
+                events_slots: r.u32()?,
+                market_bytes: r.u64()?,
+                ticket: Ticket(r.array()?),
+                tape_event: r.u64()?,
+            }),
+            MAPPED => Self::Mapped,
+            MISSED => {
+                let count = usize::from(r.u8()?);
+                if count > MISSED_PER_PACKET {
+                    return Err(HandshakeError::Field("count"));
+                }
+                Self::Missed((0..count).map(|_| decode_event(&mut r)).collect::<Result<_, _>>()?)
+            }
+            ACTIVE => Self::Active { journal_position: r.u64()? },
+            REFUSED => Self::Refused {
+                code: RefusalCode::from_wire(r.u16()?).ok_or(HandshakeError::Field("code"))?,
+                text: r.text(TEXT_BYTES, "text")?,
+            },
+            CONTROL => Self::Control(match r.u8()? {
+                1 => ControlRequest::SetMode {
+                    scope: Scope::from_wire(u64::from(r.u16()?)).ok_or(HandshakeError::Field("scope"))?,
+                    scope_id: r.u16()?,
+                    mode: Mode::from_wire(u64::from(r.u16()?)).ok_or(HandshakeError::Field("mode"))?,
+                },
+                2 => ControlRequest::Stop,
+                _ => return Err(HandshakeError::Field("control")),
+            }),
+            CONTROL_DONE => Self::ControlDone { journal_seq: r.u64()? },
+            _ => return Err(HandshakeError::Field("packet")),
+        };
+        if r.0.is_empty() { Ok(packet) } else { Err(HandshakeError::Trailing) }
+    }
+}
+
+fn encode_hello(hello: &Hello, out: &mut Vec<u8>) {
+    out.push(HELLO);
+    out.extend(MAGIC.to_le_bytes());
+    out.extend(hello.version.0.to_le_bytes());
+    out.extend(hello.version.1.to_le_bytes());
+    out.extend(hello.layout_hash.to_le_bytes());
+    out.push(hello.role as u8);
+    out.push(u8::from(hello.paced));
+    put_text(out, &hello.name, NAME_BYTES);
+    put_text(out, &hello.build_id, 40);
+    put_option(out, hello.key.as_ref().map(<[u8; 32]>::as_slice));
+    put_option(out, hello.ticket.as_ref().map(|ticket| ticket.0.as_slice()));
+    out.extend(hello.last_seq.to_le_bytes());
+}
+
+fn decode_hello(r: &mut Reader<'_>) -> Result<Hello, HandshakeError> {
+    if r.u32()? != MAGIC {
+        return Err(HandshakeError::Field("magic"));
+    }
+    let hello = Hello {
+        version: (r.u16()?, r.u16()?),
+        layout_hash: r.u64()?,
+        role: Role::from_wire(u64::from(r.u8()?)).ok_or(HandshakeError::Field("role"))?,
+        paced: r.bool("paced")?,
+        name: r.text(NAME_BYTES, "name")?,
+        build_id: r.text(40, "build_id")?,
+        key: r.option()?,
+        ticket: r.option()?.map(Ticket),
+        last_seq: r.u64()?,
+    };
+    if hello.name.is_empty() { Err(HandshakeError::Field("name")) } else { Ok(hello) }
+}
+
+fn decode_event(r: &mut Reader<'_>) -> Result<Vec<Words>, HandshakeError> {
+    let slots = r.u8()?;
+    if !(1..=2).contains(&slots) {
+        return Err(HandshakeError::Field("slots"));
+    }
+    (0..slots)
+        .map(|_| {
+            let mut words: Words = [0; 7];
+            for word in &mut words {
+                *word = r.u64()?;
+            }
+            Ok(words)
+        })
+        .collect()
+}
+
+fn put_text(out: &mut Vec<u8>, text: &str, max: usize) {
+    let mut end = text.len().min(max);
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    out.push(end as u8);
+    out.extend(&text.as_bytes()[..end]);
+}
+
+fn put_option(out: &mut Vec<u8>, bytes: Option<&[u8]>) {
+    out.push(u8::from(bytes.is_some()));
+    out.extend(bytes.unwrap_or_default());
+}
+
+struct Reader<'a>(&'a [u8]);
+
+impl<'a> Reader<'a> {
+    fn take(&mut self, n: usize) -> Result<&'a [u8], HandshakeError> {
+        let (head, tail) = self.0.split_at_checked(n).ok_or(HandshakeError::Short)?;
+        self.0 = tail;
+        Ok(head)
+    }
+    fn array<const N: usize>(&mut self) -> Result<[u8; N], HandshakeError> {
+        self.take(N)?.try_into().map_err(|_| HandshakeError::Short)
+    }
+    fn u8(&mut self) -> Result<u8, HandshakeError> {
+        Ok(u8::from_le_bytes(self.array()?))
+    }
+    fn u16(&mut self) -> Result<u16, HandshakeError> {
+        Ok(u16::from_le_bytes(self.array()?))
+    }
+    fn u32(&mut self) -> Result<u32, HandshakeError> {
+        Ok(u32::from_le_bytes(self.array()?))
+    }
+    fn u64(&mut self) -> Result<u64, HandshakeError> {
+        Ok(u64::from_le_bytes(self.array()?))
+    }
+    fn bool(&mut self, field: &'static str) -> Result<bool, HandshakeError> {
+        match self.u8()? {
+            0 => Ok(false),
+            1 => Ok(true),
+            _ => Err(HandshakeError::Field(field)),
+        }
+    }
+    fn option<const N: usize>(&mut self) -> Result<Option<[u8; N]>, HandshakeError> {
+        if self.bool("option")? { Ok(Some(self.array()?)) } else { Ok(None) }
+    }
+    fn text(&mut self, max: usize, field: &'static str) -> Result<String, HandshakeError> {
+        let len = usize::from(self.u8()?);
+        let bytes = self.take(len)?;
+        let text = std::str::from_utf8(bytes).map_err(|_| HandshakeError::Field(field))?;
+        let printable = text.chars().all(|c| !c.is_control());
+        if len > max || !printable { Err(HandshakeError::Field(field)) } else { Ok(text.to_owned()) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn samples() -> Vec<Packet> {
+        let hello = Hello {
+            version: (1, 0),
+            layout_hash: 77,
+            role: Role::Strategy,
+            paced: true,
+            name: "demo".into(),
+            build_id: "ringfence 0.1.0".into(),
+            key: Some([7; 32]),
+            ticket: Some(Ticket([9; 16])),
+            last_seq: 123,
+        };
+        vec![
+            Packet::Hello(hello.clone()),
+            Packet::Hello(Hello { key: None, ticket: None, role: Role::Feed, ..hello }),
+            Packet::Welcome(Welcome {
+                client: 1,
+                strategy: 2,
+                account: 3,
+                epoch: 4,
+                lockstep: true,
+                intents_slots: 1024,
+                tape_slots: 0,
+                events_slots: 4096,
+                market_bytes: 8192,
+                ticket: Ticket([1; 16]),
+                tape_event: 5,
+            }),
+            Packet::Mapped,
+            Packet::Missed(vec![vec![[1; 7]], vec![[2; 7], [3; 7]]]),
+            Packet::Missed(vec![vec![[u64::MAX; 7], [0; 7]]; MISSED_PER_PACKET]),
+            Packet::Active { journal_position: 9 },
+            Packet::Refused { code: RefusalCode::NameTaken, text: "name `demo` is taken".into() },
+            Packet::Control(ControlRequest::SetMode { scope: Scope::Global, scope_id: 0, mode: Mode::Killed }),
+            Packet::Control(ControlRequest::Stop),
+            Packet::ControlDone { journal_seq: 4 },
+        ]
+    }
+
+    #[test]
+    fn every_packet_survives_the_socket() {
+        for packet in samples() {
+            let bytes = packet.encode();
+            assert!(bytes.len() <= MAX_PACKET_BYTES);
+            assert_eq!(Packet::decode(&bytes), Ok(packet));
+        }
+    }
+
+    #[test]
+    fn cut_extended_or_flipped_packets_never_panic_and_never_grow() {
+        for packet in samples() {
+            let bytes = packet.encode();
+            for cut in 0..bytes.len() {
+                assert!(Packet::decode(&bytes[..cut]).is_err());
+            }
+            let mut longer = bytes.clone();
+            longer.push(0);
+            assert!(Packet::decode(&longer).is_err());
+            for at in 0..bytes.len() {
+                let mut flipped = bytes.clone();
+                flipped[at] ^= 0x80;
+                let _ = Packet::decode(&flipped);
+            }
+        }
+    }
+}
