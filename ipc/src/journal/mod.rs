@@ -7,5 +7,5 @@ mod record;
 
 pub use record::{
     AttachRecord, BootRecord, CloseRecord, ControlKind, ControlRecord, DecisionRecord, LimitRecord, MAX_RECORD_SLOTS,
-    MarkRecord, Record, RecordError, RecordWords, Role, STRATEGY_NAME_BYTES, StrategyRecord,
+    MarkRecord, Record, RecordError, RecordWords, Role, STRATEGY_NAME_BYTES, StrategyRecord, encode_report,
 };

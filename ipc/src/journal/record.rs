@@ -10,7 +10,9 @@
 //!   1.0 time to live or target   1.1 now ns   1.2 order id | observed   1.3 0 | limit   1.4 reference price
 //!   1.5 reference age us u32 | limit id u16 | account u16   1.6 intent position
 //!   2.* OPERATOR_EXT, as on the wire
-//!  REPORT (3 slots)   0.0 kind|slots   0.1 0   1.*, 2.* as on the wire
+//!  REPORT (1 slot, 2 for fills)   0.0 kind|slots|state u8|flags u8|reason u16|symbol u16   0.1 order id
+//!   0.2 cumulative quantity   0.3 leaves quantity   0.4 gate time ns   0.5 key low   0.6 report u8|0 u8|strategy u16|account u16
+//!   1.0 last quantity   1.1 last price   1.2 trade id   1.3 fee e8   1.4 venue time ns   1.5, 1.6 reserved 0
 //!  BOOT (2)     0.0 kind|slots|lockstep u1   0.1 epoch   0.2 hash seed   0.3 now ns   0.4 layout hash   0.5 venue u64  0.6 tsc hz
 //!               1.* build id, 56 bytes of text
 //!  SYMBOL (1)   0.0 kind|slots|id u16|price scale u8|qty scale u8|multiplier.. see code
@@ -23,8 +25,8 @@
 //! ```
 
 use crate::msg::{
-    AccountId, DecodeError, DurabilityTier, Intent, OperatorExt, OrderId, Outcome, Report, StrategyId, SymbolId,
-    Words, bits, intent_flags,
+    AccountId, DecodeError, DurabilityTier, Intent, OperatorExt, OrderId, OrderState, Outcome, Report,
+    ReportKind, Side, StrategyId, SymbolId, Words, bits, intent_flags,
 };
 use crate::reason::{LimitId, Mode, Reason, Scope};
 use crate::symbol::{SYMBOL_NAME_BYTES, Symbol};
@@ -280,7 +282,11 @@ pub struct CloseRecord {
 
 /// One journal record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[allow(missing_docs, clippy::large_enum_variant, reason = "the payload types carry the docs; records are transient")]
+#[allow(
+    missing_docs,
+    clippy::large_enum_variant,
+    reason = "the payload types carry the docs; records are transient"
+)]
 pub enum Record {
     Boot(BootRecord),
     Symbol { id: SymbolId, symbol: Symbol },
@@ -358,6 +364,67 @@ impl DecisionRecord {
     }
 }
 
+/// To the log: what is not a fill fits one slot. The hot path calls this directly.
+#[must_use]
+pub fn encode_report(report: &Report) -> RecordWords {
+    let long = (report.last_qty | report.last_price | report.fee_e8) != 0
+        || (report.trade_id | report.venue_ts_ns) != 0;
+    let flags = report.side as u64
+        | u64::from(report.maker) << 1
+        | u64::from(report.late) << 2
+        | u64::from(report.reentered) << 3;
+    let rest =
+        report.state as u64 | flags << 8 | (report.reason as u64) << 16 | u64::from(report.symbol) << 32;
+    let mut record = RecordWords::new(REPORT, if long { 2 } else { 1 }, rest);
+    record.words[0][1..].copy_from_slice(&[
+        report.order_id,
+        report.cum_qty as u64,
+        report.leaves_qty as u64,
+        report.ts_ns,
+        report.key_low,
+        report.kind as u64 | u64::from(report.strategy) << 16 | u64::from(report.account) << 32,
+    ]);
+    record.words[1][..5].copy_from_slice(&[
+        report.last_qty as u64,
+        report.last_price as u64,
+        report.trade_id,
+        report.fee_e8 as u64,
+        report.venue_ts_ns,
+    ]);
+    record
+}
+
+fn decode_report(slots: &[Words]) -> Result<Report, RecordError> {
+    let (head, rest) = (&slots[0], slots[0][0] >> 16);
+    let fill = slots.get(1).copied().unwrap_or_default();
+    if bits(rest, 12, 4) != 0 || bits(head[6], 8, 8) != 0 || head[6] >> 48 != 0 || (fill[5] | fill[6]) != 0 {
+        return Err(DecodeError::Reserved(0).into());
+    }
+    Ok(Report {
+        kind: wire(ReportKind::from_wire(bits(head[6], 0, 8)), "report", bits(head[6], 0, 8))?,
+        state: wire(OrderState::from_wire(bits(rest, 0, 8)), "state", bits(rest, 0, 8))?,
+        side: if bits(rest, 8, 1) == 1 { Side::Sell } else { Side::Buy },
+        maker: bits(rest, 9, 1) == 1,
+        late: bits(rest, 10, 1) == 1,
+        reentered: bits(rest, 11, 1) == 1,
+        reason: wire(Reason::from_wire(bits(rest, 16, 16)), "reason", bits(rest, 16, 16))?,
+        symbol: (rest >> 32) as u16,
+        journal_seq: 0,
+        order_id: head[1],
+        cum_qty: head[2] as i64,
+        leaves_qty: head[3] as i64,
+        ts_ns: head[4],
+        key_low: head[5],
+        strategy: bits(head[6], 16, 16) as u16,
+        account: bits(head[6], 32, 16) as u16,
+        last_qty: fill[0] as i64,
+        last_price: fill[1] as i64,
+        trade_id: fill[2],
+        fee_e8: fill[3] as i64,
+        venue_ts_ns: fill[4],
+    })
+}
+
 fn wire<T>(value: Option<T>, field: &'static str, found: u64) -> Result<T, RecordError> {
     value.ok_or(RecordError::Field(DecodeError::BadEnum { field, value: found }))
 }
@@ -378,13 +445,7 @@ impl Record {
     pub fn encode(&self) -> RecordWords {
         match self {
             Self::Decision(decision) => decision.encode(),
-            Self::Report(report) => {
-                let mut record = RecordWords::new(REPORT, 3, 0);
-                let [head, tail] = report.encode();
-                record.words[1] = head;
-                record.words[2] = tail;
-                record
-            }
+            Self::Report(report) => encode_report(report),
             Self::Boot(boot) => {
                 let mut record = RecordWords::new(BOOT, 2, u64::from(boot.lockstep));
                 record.words[0][1..5].copy_from_slice(&[
@@ -397,7 +458,8 @@ impl Record {
                 record
             }
             Self::Symbol { id, symbol } => {
-                let rest = u64::from(*id) | u64::from(symbol.price_scale) << 16 | u64::from(symbol.qty_scale) << 24;
+                let rest =
+                    u64::from(*id) | u64::from(symbol.price_scale) << 16 | u64::from(symbol.qty_scale) << 24;
                 let mut record = RecordWords::new(SYMBOL, 1, rest);
                 let w = &mut record.words[0];
                 pack_text(&symbol.name, &mut w[1..3]);
@@ -407,7 +469,8 @@ impl Record {
                 record
             }
             Self::Strategy(s) => {
-                let mut record = RecordWords::new(STRATEGY, 1, u64::from(s.strategy) | u64::from(s.account) << 16);
+                let mut record =
+                    RecordWords::new(STRATEGY, 1, u64::from(s.strategy) | u64::from(s.account) << 16);
                 pack_text(&s.name, &mut record.words[0][1..4]);
                 record.words[0][4] = s.now_ns;
                 record
@@ -468,10 +531,14 @@ impl Record {
             SYMBOL | STRATEGY | ATTACH | LIMIT | CONTROL | MARK | CLOSE => &[1],
             BOOT => &[2],
             DECISION => &[2, 3],
-            REPORT => &[3],
+            REPORT => &[1, 2],
             _ => return Err(RecordError::UnknownKind(kind)),
         };
-        if legal.contains(&slots) { Ok(usize::from(slots)) } else { Err(RecordError::BadLength { kind, slots }) }
+        if legal.contains(&slots) {
+            Ok(usize::from(slots))
+        } else {
+            Err(RecordError::BadLength { kind, slots })
+        }
     }
 
     /// From the log; `slots` is exactly what [`Record::slots_of`] said.
@@ -552,7 +619,7 @@ impl Record {
                 event: w[5],
             }),
             DECISION => Self::Decision(DecisionRecord::decode(slots)?),
-            REPORT => Self::Report(Report::decode(&slots[1], &slots[2])?),
+            REPORT => Self::Report(decode_report(slots)?),
             CLOSE => Self::Close(CloseRecord {
                 now_ns: w[1],
                 state_hash: unpack_text(&w[2..6]),
@@ -566,7 +633,6 @@ impl Record {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::msg::{OrderState, ReportKind, Side};
 
     fn samples() -> Vec<Record> {
         let mut operator = Intent::limit(2, Side::Sell, 61_000_00, 500, 77, 1_000);
@@ -598,7 +664,12 @@ mod tests {
                 build_id: *b"ringfence 0.1.0-test....................",
             }),
             Record::Symbol { id: 4, symbol: Symbol::new("BTCUSDT", 2, 5, 1, 1).unwrap() },
-            Record::Strategy(StrategyRecord { strategy: 1, account: 2, name: *b"momentum-2026-11-20-long", now_ns: 3 }),
+            Record::Strategy(StrategyRecord {
+                strategy: 1,
+                account: 2,
+                name: *b"momentum-2026-11-20-long",
+                now_ns: 3,
+            }),
             Record::Attach(AttachRecord {
                 role: Role::Feed,
                 detached: true,
@@ -624,7 +695,14 @@ mod tests {
                 now_ns: 9,
                 client: 1,
             }),
-            Record::Mark(MarkRecord { symbol: 1, now_ns: 2, bid_price: 3, ask_price: 4, last_price: 5, event: 6 }),
+            Record::Mark(MarkRecord {
+                symbol: 1,
+                now_ns: 2,
+                bid_price: 3,
+                ask_price: 4,
+                last_price: 5,
+                event: 6,
+            }),
             Record::Decision(decision),
             Record::Decision(DecisionRecord {
                 intent: operator,
@@ -657,6 +735,29 @@ mod tests {
                 leaves_qty: 400,
                 key_low: 77,
                 venue_ts_ns: 6,
+                strategy: 3,
+                account: 9,
+            }),
+            Record::Report(Report {
+                kind: ReportKind::Expired,
+                state: OrderState::Expired,
+                side: Side::Buy,
+                maker: false,
+                late: true,
+                reentered: false,
+                reason: Reason::NoLiquidity,
+                symbol: 2,
+                journal_seq: 0,
+                order_id: 1 << 48 | 6,
+                last_qty: 0,
+                last_price: 0,
+                cum_qty: 0,
+                ts_ns: 3,
+                trade_id: 0,
+                fee_e8: 0,
+                leaves_qty: 0,
+                key_low: 78,
+                venue_ts_ns: 0,
                 strategy: 3,
                 account: 9,
             }),
