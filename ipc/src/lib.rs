@@ -5,8 +5,14 @@
 //!
 //! A peer's memory is input: it is copied once, checked, and only then used.
 
+pub mod atomic;
+#[cfg(not(loom))]
 pub mod handshake;
+#[cfg(not(loom))]
 pub mod journal;
 pub mod msg;
 pub mod reason;
+#[cfg(not(loom))]
+pub mod segment;
 pub mod symbol;
+pub mod view;
