@@ -1,1 +1,4 @@
 //! placeholder
+
+#[cfg(feature = "sim")]
+pub mod gate;
