@@ -19,9 +19,7 @@ MONEY_DECIMALS = 16
 FEE_TO_MONEY = 10**8
 
 # A journal position counts 64-byte slots; a record's kind says how many it takes.
-RECORD_SLOTS = {
-    "boot": 2, "symbol": 1, "strategy": 1, "attach": 1, "limit": 1, "control": 1, "mark": 1, "report": 3, "close": 1,
-}
+RECORD_SLOTS = {"boot": 2, "symbol": 1, "strategy": 1, "attach": 1, "limit": 1, "control": 1, "mark": 1, "close": 1}
 FLAG_BY_KEY = 1
 FLAG_OPERATOR = 4
 
@@ -48,6 +46,19 @@ def normal(name):
     """`PendingNew`, `PENDING_NEW` and `pending_new` are one name."""
     snake = "".join("_" + c if c.isupper() and i and name[i - 1].islower() else c for i, c in enumerate(name))
     return snake.lower()
+
+
+def slots_of(record):
+    """How many slots the record takes in the journal."""
+    kind = record["kind"]
+    if kind == "decision":
+        return 3 if record["flags"] & FLAG_OPERATOR else 2
+    if kind == "report":
+        second = ("last_qty", "last_price", "fee_e8", "trade_id", "venue_ts_ns")
+        return 2 if any(record[name] for name in second) else 1
+    if kind not in RECORD_SLOTS:
+        raise InputError(f"position {record['pos']}: unknown record kind `{kind}`")
+    return RECORD_SLOTS[kind]
 
 
 def divide_toward_zero(numerator, denominator):
@@ -158,12 +169,9 @@ class Books:
 
     def apply(self, record):
         kind = record["kind"]
-        slots = 2 + (record["flags"] & FLAG_OPERATOR != 0) if kind == "decision" else RECORD_SLOTS.get(kind)
-        if slots is None:
-            raise InputError(f"position {record['pos']}: unknown record kind `{kind}`")
         if self._next_pos is not None and record["pos"] != self._next_pos:
             self.problem(f"position {record['pos']}: expected {self._next_pos}: records are missing or repeated")
-        self._next_pos = record["pos"] + slots
+        self._next_pos = record["pos"] + slots_of(record)
         if kind == "boot" and self.lives[-1].records:
             self.lives.append(Counts())
         self.lives[-1].records += 1

@@ -47,9 +47,9 @@ class Journal:
         fields = {
             "report": kind, "state": "accepted", "order_id": order_id, "strategy": 1, "account": 0, "symbol": 0,
             "side": side, "last_qty": qty, "last_price": price, "cum_qty": cum, "leaves_qty": leaves,
-            "trade_id": trade, "fee_e8": fee, "late": False,
+            "trade_id": trade, "fee_e8": fee, "late": False, "venue_ts_ns": 0,
         }
-        return self.add("report", 3, **(fields | more))
+        return self.add("report", 2 if kind == "fill" else 1, **(fields | more))
 
     def mark(self, bid, ask, last=0):
         return self.add("mark", 1, symbol=0, bid_price=bid, ask_price=ask, last_price=last)
