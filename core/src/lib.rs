@@ -2,3 +2,5 @@
 
 #[cfg(feature = "sim")]
 pub mod gate;
+#[cfg(feature = "sim")]
+pub mod venue;
