@@ -1,11 +1,43 @@
 //! The journal as its readers see it: one log of 64-byte slots, the one source of truth.
 //!
-//! A journal *position* counts slots from the first one ever written; it is the sequence number that decisions carry
-//! and that streams resume by. Records take one to [`MAX_RECORD_SLOTS`] slots.
+//! A journal *position* counts slots from [`FIRST_POSITION`]; it is the sequence number that decisions carry and that
+//! streams resume by. Records take one to [`MAX_RECORD_SLOTS`] slots; a record's position is its first slot's.
+//! Position 0 is never written: it means "not journalled".
 
+pub mod archive;
+mod follower;
+pub mod hot;
+mod reader;
 mod record;
+pub mod scan;
 
+pub use follower::{FollowError, Follower};
+pub use reader::{ArchiveReader, SegmentDir, Verification};
 pub use record::{
     AttachRecord, BootRecord, CloseRecord, ControlKind, ControlRecord, DecisionRecord, LimitRecord, MAX_RECORD_SLOTS,
-    MarkRecord, Record, RecordError, RecordWords, Role, STRATEGY_NAME_BYTES, StrategyRecord, encode_report,
+    MarkRecord, Record, RecordError, RecordWords, Role, STRATEGY_NAME_BYTES, StrategyRecord,
 };
+pub use scan::ArchiveError;
+
+/// Position of a journal's first record.
+pub const FIRST_POSITION: u64 = 1;
+/// No position reaches this: 18 years at a thousand million slots a second.
+pub const POSITION_LIMIT: u64 = 1 << 59;
+
+/// Identifies the layout of slots, segments, hot ring and records. Files of another layout are refused, not guessed at;
+/// the text changes with any of them.
+pub const JOURNAL_LAYOUT_HASH: u64 = fnv1a(
+    b"ringfence journal 1; slot 56+8; archive header 4096, word7 chain32|pos32, marks 512 1024; \
+      hot header 4096, words 64 128 192; records boot2 symbol1 strategy1 attach1 limit1 control1 mark1 decision2-3 \
+      report1-2 close1",
+);
+
+const fn fnv1a(text: &[u8]) -> u64 {
+    let mut hash = 0xcbf2_9ce4_8422_2325;
+    let mut i = 0;
+    while i < text.len() {
+        hash = (hash ^ text[i] as u64).wrapping_mul(0x0000_0100_0000_01b3);
+        i += 1;
+    }
+    hash
+}
