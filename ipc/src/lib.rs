@@ -12,6 +12,7 @@ pub mod handshake;
 pub mod journal;
 pub mod msg;
 pub mod reason;
+pub mod ring;
 #[cfg(not(loom))]
 pub mod segment;
 pub mod symbol;

@@ -1,0 +1,130 @@
+//! The reading end.
+
+use super::position::{Seen, continuation_word, judge};
+use super::{Fault, FaultKind, check};
+use crate::atomic::{Ordering, fence};
+use crate::msg::Words;
+use crate::view::{ReadSlots, WriteWord};
+
+/// The first slot of a message, copied out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Head {
+    /// Its payload.
+    pub words: Words,
+    /// Slots of the whole message, 1 to 4.
+    pub slots: u8,
+}
+
+/// The reading end of a ring. Not `Clone`: a ring has one consumer.
+#[derive(Debug)]
+pub struct Consumer {
+    slots: ReadSlots,
+    mask: u64,
+    start: u64,
+    position: u64,
+    published: u64,
+    consumed: WriteWord,
+}
+
+impl Consumer {
+    /// Reads `slots`, which the producer fills from position `start` on; how far it has read is published in
+    /// `consumed`, a word of the consumer's own segment.
+    ///
+    /// # Panics
+    /// When `slots` are no power of two of at least [`super::MIN_CAPACITY`], or `start` is beyond [`super::MAX_START`].
+    #[must_use]
+    pub fn new(slots: ReadSlots, consumed: WriteWord, start: u64) -> Self {
+        check(slots.count(), start);
+        consumed.publish(start);
+        let mask = slots.count() as u64 - 1;
+        Self { slots, mask, start, position: start, published: start, consumed }
+    }
+
+    /// Slots of the ring.
+    #[inline]
+    #[must_use]
+    pub fn capacity(&self) -> u64 {
+        self.mask + 1
+    }
+
+    /// The position of the next message.
+    #[inline]
+    #[must_use]
+    pub fn position(&self) -> u64 {
+        self.position
+    }
+
+    /// A copy of the next message's first slot, if it is there with all its continuations. Does not consume it.
+    ///
+    /// # Errors
+    /// [`Fault`] when the slot holds neither the next sequence nor the previous lap's.
+    #[inline]
+    pub fn peek(&self) -> Result<Option<Head>, Fault> {
+        let slot = self.slot(self.position);
+        let found = self.slots.sequence(slot);
+        match judge(found, self.position, self.start, self.capacity()) {
+            Seen::NotYet => Ok(None),
+            Seen::Head { slots } => {
+                fence(Ordering::Acquire);
+                let words = self.slots.payload(slot);
+                for further in 1..slots {
+                    self.require_continuation(self.position + u64::from(further))?;
+                }
+                Ok(Some(Head { words, slots }))
+            }
+            Seen::Wrong(kind) => Err(Fault { kind, position: self.position, found }),
+        }
+    }
+
+    /// A copy of slot `index` (1 to `slots - 1`) of the message that [`Self::peek`] just showed.
+    ///
+    /// # Errors
+    /// [`Fault`] when the slot is no longer that continuation.
+    #[inline]
+    pub fn continuation(&self, index: u8) -> Result<Words, Fault> {
+        let position = self.position + u64::from(index);
+        let words = self.slots.payload(self.slot(position));
+        fence(Ordering::Acquire);
+        self.require_continuation(position)?;
+        Ok(words)
+    }
+
+    /// Leaves `slots` slots behind: those of the message that [`Self::peek`] showed. Publishes the position when a
+    /// quarter of the ring has gathered.
+    #[inline]
+    pub fn advance(&mut self, slots: u8) {
+        self.position += u64::from(slots);
+        if self.position - self.published >= self.capacity() / 4 {
+            self.publish();
+        }
+    }
+
+    /// Publishes the position, so that the producer sees all consumed slots as free.
+    #[inline]
+    pub fn publish(&mut self) {
+        if self.published != self.position {
+            self.published = self.position;
+            self.consumed.publish(self.position);
+        }
+    }
+
+    /// Asks the cache for the slot after the next message of one slot.
+    #[inline]
+    pub fn prefetch_next(&self) {
+        self.slots.prefetch(self.slot(self.position + 1));
+    }
+
+    #[inline]
+    fn require_continuation(&self, position: u64) -> Result<(), Fault> {
+        let found = self.slots.sequence(self.slot(position));
+        if found == continuation_word(position) {
+            return Ok(());
+        }
+        Err(Fault { kind: FaultKind::HeadWithoutContinuations, position: self.position, found })
+    }
+
+    #[inline]
+    fn slot(&self, position: u64) -> usize {
+        (position & self.mask) as usize
+    }
+}
