@@ -7,6 +7,8 @@
 
 pub mod atomic;
 #[cfg(not(loom))]
+pub mod clock;
+#[cfg(not(loom))]
 pub mod handshake;
 #[cfg(not(loom))]
 pub mod journal;
