@@ -12,6 +12,8 @@ pub mod clock;
 pub mod handshake;
 #[cfg(not(loom))]
 pub mod journal;
+#[cfg(not(loom))]
+pub mod layout;
 pub mod msg;
 pub mod reason;
 pub mod ring;

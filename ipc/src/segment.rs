@@ -23,6 +23,7 @@ use memmap2::{Advice, MmapOptions, MmapRaw};
 use rustix::fs::{FallocateFlags, OFlags};
 use rustix::io::Errno;
 
+use crate::atomic::Ordering;
 use crate::msg::SLOT_BYTES;
 use crate::view::{Memory, ReadSlots, ReadWord, WriteSlots, WriteWord};
 
@@ -208,6 +209,34 @@ impl Mapping {
         }
         let line = self.write_slots(offset_bytes - offset_bytes % SLOT_BYTES, 1)?;
         line.word(0, offset_bytes % SLOT_BYTES / 8).ok_or(range)
+    }
+
+    /// One word, relaxed, without keeping a view.
+    ///
+    /// # Errors
+    /// As [`Self::read_word`].
+    #[inline]
+    pub fn load(&self, offset_bytes: usize) -> Result<u64, SegmentError> {
+        self.memory.word(offset_bytes).map(|word| word.load(Ordering::Relaxed)).ok_or(SegmentError::Range {
+            offset: offset_bytes,
+            bytes: 8,
+            len: self.len,
+        })
+    }
+
+    /// Stores one word with Release, without keeping a view.
+    ///
+    /// # Errors
+    /// As [`Self::write_word`].
+    #[inline]
+    pub fn store(&self, offset_bytes: usize, value: u64) -> Result<(), SegmentError> {
+        if !self.writable {
+            return Err(SegmentError::ReadOnly);
+        }
+        self.memory
+            .word(offset_bytes)
+            .map(|word| word.store(value, Ordering::Release))
+            .ok_or(SegmentError::Range { offset: offset_bytes, bytes: 8, len: self.len })
     }
 
     fn slots<V>(

@@ -37,6 +37,20 @@ impl Memory {
             Self::Mapped(map) => map.len() / size_of::<Slot>(),
         }
     }
+
+    /// The word at a byte offset, if it is aligned and inside.
+    #[cfg(not(loom))]
+    #[inline]
+    pub(crate) fn word(&self, offset_bytes: usize) -> Option<&AtomicU64> {
+        let slot = offset_bytes / size_of::<Slot>();
+        if slot >= self.slot_count() || !offset_bytes.is_multiple_of(8) {
+            return None;
+        }
+        // SAFETY: `slot` lies inside this memory, which lives as long as the reference; slots are 64-aligned and any bytes
+        // are a valid `Slot` of atomics.
+        let slot = unsafe { &*self.base().add(slot) };
+        slot.words.get(offset_bytes % size_of::<Slot>() / 8)
+    }
 }
 
 /// A range of slots that may only be read.

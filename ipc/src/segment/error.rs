@@ -62,4 +62,7 @@ pub enum SegmentError {
     /// A view that can store was asked of a read-only mapping.
     #[error("this mapping is read-only")]
     ReadOnly,
+    /// A segment's header is not as a peer of this version writes it.
+    #[error("segment header: unexpected {0}; run the same version of Ringfence on both sides")]
+    Header(&'static str),
 }
