@@ -4,3 +4,5 @@
 pub mod gate;
 #[cfg(feature = "sim")]
 pub mod venue;
+#[cfg(feature = "io")]
+pub mod journal;

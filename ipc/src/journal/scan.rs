@@ -82,6 +82,12 @@ impl<R: ReadAt> SegmentReader<R> {
         self.position
     }
 
+    /// Gives the file back.
+    #[must_use]
+    pub fn into_source(self) -> R {
+        self.source
+    }
+
     /// The chain before the next record.
     #[must_use]
     pub const fn chain(&self) -> u32 {
@@ -224,6 +230,18 @@ pub trait Segments {
     /// # Errors
     /// Those of the medium.
     fn open_segment(&self, first: u64) -> io::Result<Self::File>;
+}
+
+impl<S: Segments> Segments for std::sync::Arc<S> {
+    type File = S::File;
+
+    fn firsts(&self) -> io::Result<Vec<u64>> {
+        (**self).firsts()
+    }
+
+    fn open_segment(&self, first: u64) -> io::Result<Self::File> {
+        (**self).open_segment(first)
+    }
 }
 
 /// Why an archive cannot be read on.
