@@ -1,3 +1,9 @@
-//! placeholder
+//! The Ringfence shell: HTTP, streams, market sources and the web page around the gate.
+//!
+//! Edges ([`http`]) call services ([`gateway`]), and services reach the gate through shared memory only: orders go out
+//! through one operator client, and everything that is shown is read from the gate's journal.
+
+#![forbid(unsafe_code)]
 
 pub mod feed;
+pub mod gateway;

@@ -1,0 +1,273 @@
+//! What HTTP users see of the gate, built from the journal and nothing else.
+//!
+//! Applying the same records gives the same projection, so a restarted shell knows what the old one knew.
+
+mod ledger;
+mod orders;
+#[cfg(test)]
+mod tests;
+
+use std::collections::VecDeque;
+
+use ringfence_ipc::journal::{ControlKind, DecisionRecord, MarkRecord, Record, StrategyRecord};
+use ringfence_ipc::msg::{AccountId, IntentKind, Outcome, Report, ReportKind, StrategyId, SymbolId};
+use ringfence_ipc::reason::{Mode, Reason, Scope};
+use ringfence_ipc::symbol::Symbol;
+
+use super::events::{self, Event};
+use super::key::strategy_order_id;
+pub use ledger::{Ledger, Position};
+pub use orders::{Answer, MAX_FINISHED_ORDERS, Order, Orders};
+
+/// Events that `/api/orders` shows.
+pub const RECENT_EVENTS: usize = 200;
+
+/// Symbols and strategies by id.
+#[derive(Default)]
+pub struct Names {
+    symbols: Vec<Option<Symbol>>,
+    strategies: Vec<Option<StrategyRecord>>,
+}
+
+fn put<T: Clone>(table: &mut Vec<Option<T>>, id: u16, value: T) {
+    let at = usize::from(id);
+    if table.len() <= at {
+        table.resize(at + 1, None);
+    }
+    table[at] = Some(value);
+}
+
+impl Names {
+    /// The symbol with this id.
+    #[must_use]
+    pub fn symbol(&self, id: SymbolId) -> Option<&Symbol> {
+        self.symbols.get(usize::from(id))?.as_ref()
+    }
+
+    /// The symbol with this name, and its id.
+    #[must_use]
+    pub fn find_symbol(&self, name: &str) -> Option<(SymbolId, &Symbol)> {
+        self.symbols().find(|(_, symbol)| symbol.name() == name)
+    }
+
+    /// Every symbol, by id.
+    pub fn symbols(&self) -> impl Iterator<Item = (SymbolId, &Symbol)> {
+        self.symbols.iter().zip(0..).filter_map(|(symbol, id)| Some((id, symbol.as_ref()?)))
+    }
+
+    /// The strategy with this id.
+    #[must_use]
+    pub fn strategy(&self, id: StrategyId) -> Option<&StrategyRecord> {
+        self.strategies.get(usize::from(id))?.as_ref()
+    }
+
+    /// Every strategy, by id.
+    pub fn strategies(&self) -> impl Iterator<Item = &StrategyRecord> {
+        self.strategies.iter().flatten()
+    }
+
+    pub(crate) fn symbol_name(&self, id: SymbolId) -> String {
+        self.symbol(id).map_or_else(|| format!("#{id}"), |symbol| symbol.name().to_owned())
+    }
+
+    pub(crate) fn strategy_name(&self, id: StrategyId) -> String {
+        self.strategy(id).map_or_else(|| format!("#{id}"), |strategy| strategy.name().to_owned())
+    }
+}
+
+/// How much of what the journal has told.
+#[derive(Clone, Debug, Default)]
+pub struct Counts {
+    /// Orders accepted by the gate.
+    pub orders_accepted: u64,
+    /// Orders rejected by the gate for good.
+    pub orders_rejected: u64,
+    /// Cancels, amends and mass cancels accepted.
+    pub acts_accepted: u64,
+    /// Fills.
+    pub fills: u64,
+    /// Orders that ended cancelled.
+    pub cancelled: u64,
+    /// Records applied.
+    pub records: u64,
+}
+
+/// The whole projection.
+#[derive(Default)]
+pub struct Projection {
+    /// Symbols and strategies.
+    pub names: Names,
+    /// Orders.
+    pub orders: Orders,
+    /// Positions and P&L.
+    pub ledger: Ledger,
+    /// Totals.
+    pub counts: Counts,
+    marks: Vec<Option<MarkRecord>>,
+    recent: VecDeque<Event>,
+    mode: Option<Mode>,
+    epoch: u16,
+    position: u64,
+    now_ns: u64,
+}
+
+impl Projection {
+    /// Applies the record at `position`. Events go to `out` unless `quiet` (a reader that is far behind would only
+    /// make them to throw them away).
+    pub fn apply(&mut self, position: u64, record: &Record, quiet: bool, out: &mut Vec<Event>) {
+        let first = out.len();
+        match record {
+            Record::Boot(boot) => (self.epoch, self.now_ns) = (boot.epoch, boot.now_ns),
+            Record::Symbol { id, symbol } => put(&mut self.names.symbols, *id, *symbol),
+            Record::Strategy(strategy) => put(&mut self.names.strategies, strategy.strategy, *strategy),
+            Record::Mark(mark) => {
+                put(&mut self.marks, mark.symbol, *mark);
+                self.now_ns = mark.now_ns;
+            }
+            Record::Control(control) => {
+                let ControlKind::SetMode(mode) = control.control;
+                if control.scope == Scope::Global {
+                    self.mode = Some(mode);
+                }
+                self.now_ns = control.now_ns;
+            }
+            Record::Decision(decision) => self.decision(position, decision, quiet, out),
+            Record::Report(report) => self.report(position, report, quiet, out),
+            Record::Attach(_) | Record::Limit(_) | Record::Close(_) => {}
+        }
+        self.counts.records += 1;
+        self.position = position;
+        for event in out[first..].iter().filter(|event| event.id.is_some()) {
+            if self.recent.len() == RECENT_EVENTS {
+                self.recent.pop_front();
+            }
+            self.recent.push_back(event.clone());
+        }
+    }
+
+    fn decision(&mut self, position: u64, d: &DecisionRecord, quiet: bool, out: &mut Vec<Event>) {
+        self.now_ns = d.now_ns;
+        let accepted = d.outcome == Outcome::Accepted;
+        match (d.intent.kind, accepted) {
+            (IntentKind::New | IntentKind::ForceFlat, true) => {
+                self.counts.orders_accepted += 1;
+                if let Some(order) = self.orders.enter(position, d).filter(|_| !quiet) {
+                    out.push(events::received(position, order, &self.names));
+                    out.push(events::order_state(order, &self.names));
+                }
+            }
+            (IntentKind::New | IntentKind::ForceFlat, false) => {
+                self.counts.orders_rejected += 1;
+                let order = self.orders.enter(position, d);
+                if quiet {
+                    return;
+                }
+                let own = strategy_order_id(d.strategy, position);
+                let id = order.map_or(own.as_str(), |order| &order.client_order_id);
+                out.push(events::refused(position, d, id, &self.names));
+                out.extend(order.map(|order| events::order_state(order, &self.names)));
+            }
+            (IntentKind::Cancel | IntentKind::Amend | IntentKind::MassCancel, true) => {
+                self.counts.acts_accepted += 1;
+                let cancel = d.intent.kind == IntentKind::Cancel;
+                if let Some(order) = self.orders.ask(d).filter(|_| !quiet) {
+                    out.push(events::update(position, order, &self.names, cancel));
+                    out.push(events::order_state(order, &self.names));
+                }
+            }
+            (kind, false) => {
+                if quiet {
+                    return;
+                }
+                let what = match kind {
+                    IntentKind::Amend => "amend_rejected",
+                    _ => "cancel_rejected",
+                };
+                let order = self.orders.by_order_id(d.intent.ttl_ns_or_target);
+                let id = order.map(|order| &*order.client_order_id);
+                let strategy = self.names.strategy_name(d.strategy);
+                out.push(events::failure(position, d.now_ns, id, strategy, what, d.reason));
+            }
+        }
+    }
+
+    fn report(&mut self, position: u64, r: &Report, quiet: bool, out: &mut Vec<Event>) {
+        self.now_ns = r.ts_ns;
+        let order = self.orders.report(position, r);
+        let mut update_at = position;
+        match r.kind {
+            ReportKind::Fill => {
+                self.counts.fills += 1;
+                if let Some(symbol) = self.names.symbol(r.symbol) {
+                    self.ledger.fill(r, symbol);
+                }
+                // A fill's record takes two positions: one for each of its events.
+                update_at = position + 1;
+                if !quiet {
+                    out.push(events::fill(position, order, r, &self.names));
+                }
+            }
+            ReportKind::Cancelled => self.counts.cancelled += 1,
+            _ => {}
+        }
+        if quiet {
+            return;
+        }
+        if r.kind == ReportKind::CancelRejected {
+            let strategy = self.names.strategy_name(r.strategy);
+            let id = Some(&*order.client_order_id);
+            let reason = if r.reason == Reason::Ok { Reason::VenueReject } else { r.reason };
+            out.push(events::failure(position, r.ts_ns, id, strategy, "cancel_rejected", reason));
+        } else {
+            out.push(events::update(update_at, order, &self.names, false));
+        }
+        out.push(events::order_state(order, &self.names));
+    }
+
+    /// The last record applied; 0 before the first.
+    #[must_use]
+    pub fn position(&self) -> u64 {
+        self.position
+    }
+
+    /// Gate time of the last record that has one, ns.
+    #[must_use]
+    pub fn now_ns(&self) -> u64 {
+        self.now_ns
+    }
+
+    /// Counts the gate's lives.
+    #[must_use]
+    pub fn epoch(&self) -> u16 {
+        self.epoch
+    }
+
+    /// The gate's mode.
+    #[must_use]
+    pub fn mode(&self) -> Mode {
+        self.mode.unwrap_or(Mode::AllowAll)
+    }
+
+    /// The newest events that have an id, newest first.
+    pub fn recent(&self) -> impl Iterator<Item = &Event> {
+        self.recent.iter().rev()
+    }
+
+    /// The price P&L is reckoned at: the middle of the book at the last mark, else the last trade; scaled.
+    #[must_use]
+    pub fn mark_price(&self, symbol: SymbolId) -> Option<i64> {
+        let mark = self.marks.get(usize::from(symbol))?.as_ref()?;
+        let price = if mark.bid_price > 0 && mark.ask_price > 0 {
+            i64::midpoint(mark.bid_price, mark.ask_price)
+        } else {
+            mark.last_price
+        };
+        (price > 0).then_some(price)
+    }
+
+    /// The strategy of this name, if it trades for `account`.
+    #[must_use]
+    pub fn find_strategy(&self, account: AccountId, name: &str) -> Option<&StrategyRecord> {
+        self.names.strategies().find(|s| s.account == account && s.name() == name)
+    }
+}
