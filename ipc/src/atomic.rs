@@ -7,6 +7,11 @@ pub use loom::sync::atomic::{AtomicBool, AtomicU64, Ordering, fence};
 #[cfg(not(loom))]
 pub use std::sync::atomic::{AtomicBool, AtomicU64, Ordering, fence};
 
+#[cfg(loom)]
+pub use loom::hint::spin_loop;
+#[cfg(not(loom))]
+pub use std::hint::spin_loop;
+
 use crate::msg::{PAYLOAD_WORDS, SLOT_BYTES};
 
 /// Words of one slot: the payload and the sequence word behind it.

@@ -6,14 +6,23 @@
 //! A peer's memory is input: it is copied once, checked, and only then used.
 
 pub mod atomic;
+pub mod cell;
+#[cfg(not(loom))]
+pub mod client;
 #[cfg(not(loom))]
 pub mod clock;
+#[cfg(not(loom))]
+mod connection;
+#[cfg(not(loom))]
+pub mod feed;
 #[cfg(not(loom))]
 pub mod handshake;
 #[cfg(not(loom))]
 pub mod journal;
 #[cfg(not(loom))]
 pub mod layout;
+#[cfg(not(loom))]
+pub mod market;
 pub mod msg;
 pub mod reason;
 pub mod ring;
