@@ -16,7 +16,11 @@ mod connection;
 #[cfg(not(loom))]
 pub mod feed;
 #[cfg(not(loom))]
+pub mod counters;
+#[cfg(not(loom))]
 pub mod handshake;
+#[cfg(not(loom))]
+mod histogram;
 #[cfg(not(loom))]
 pub mod journal;
 #[cfg(not(loom))]

@@ -4,6 +4,7 @@
 //! the segment, message or record slot named before the dot.
 
 use super::{CELL_BYTES, HASH, HEADER_BYTES, MAGIC, events, intents, market};
+use crate::counters::{Counter, Histo};
 use crate::journal::MAX_RECORD_SLOTS;
 use crate::msg::{MAX_SLOTS, SLOT_BYTES};
 use crate::reason::{LimitId, Mode, Reason, Scope};
@@ -121,7 +122,7 @@ pub const FIELDS: &[Field] = &[
     at("market_message.values", 24, 32),
 ];
 
-/// Const FNV-1a over every field, every reason and limit, by name and number.
+/// Const FNV-1a over every field, every reason, limit and counter, by name and number.
 ///
 /// Peers compare it at the handshake, the journal records it at boot, files on tmpfs carry it in their header.
 pub const LAYOUT_HASH: u64 = hash_codes(hash_fields(0xcbf2_9ce4_8422_2325));
@@ -161,7 +162,7 @@ macro_rules! fold_codes {
 }
 
 const fn hash_codes(mut hash: u64) -> u64 {
-    fold_codes!(hash, Reason, LimitId, Scope, Mode);
+    fold_codes!(hash, Reason, LimitId, Scope, Mode, Counter, Histo);
     hash
 }
 
