@@ -52,14 +52,14 @@ const fn bounds_of(bucket: usize) -> (u64, u64) {
 pub(crate) struct HistogramWriter(pub(crate) WriteSlots);
 
 impl HistogramWriter {
-    /// Counts one value: three loads and at most three stores, no lock prefix.
+    /// Counts `n` values that are the same: three loads and at most three stores, no lock prefix.
     #[inline]
-    pub(crate) fn record(&self, value: u64) {
+    pub(crate) fn record(&self, value: u64, n: u64) {
         let lines = &self.0;
         let bucket = bucket_of(value);
         let (line, word) = (1 + bucket / WORDS_PER_LINE, bucket % WORDS_PER_LINE);
-        lines.store(line, word, lines.load(line, word).wrapping_add(1));
-        lines.store(0, SUM, lines.load(0, SUM).wrapping_add(value));
+        lines.store(line, word, lines.load(line, word).wrapping_add(n));
+        lines.store(0, SUM, lines.load(0, SUM).wrapping_add(value.wrapping_mul(n)));
         if value > lines.load(0, MAX) {
             lines.store(0, MAX, value);
         }
@@ -140,7 +140,7 @@ mod tests {
 
     fn of(values: impl IntoIterator<Item = u64>) -> Histogram {
         let writer = HistogramWriter(WriteSlots::heap(HISTOGRAM_LINES));
-        values.into_iter().for_each(|value| writer.record(value));
+        values.into_iter().for_each(|value| writer.record(value, 1));
         Histogram::read(&writer.0.reader())
     }
 
@@ -178,10 +178,10 @@ mod tests {
     #[test]
     fn cumulative_counts_and_differences() {
         let writer = HistogramWriter(WriteSlots::heap(HISTOGRAM_LINES));
-        (0..50).for_each(|value| writer.record(value));
+        (0..50).for_each(|value| writer.record(value, 1));
         let earlier = Histogram::read(&writer.0.reader());
         assert_eq!((earlier.count_at_most(9), earlier.count_at_most(1_000)), (10, 50));
-        writer.record(1_000);
+        writer.record(1_000, 1);
         let later = Histogram::read(&writer.0.reader()).since(&earlier);
         assert_eq!((later.count(), later.sum(), later.count_at_most(900)), (1, 1_000, 0));
     }
