@@ -10,8 +10,8 @@ import unittest
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 
-import recompute
-from recompute import Books, InputError, Position, Symbol, compare, divide_toward_zero, main
+from books import MAX_PROBLEMS, Books, InputError, Position, Symbol, divide_toward_zero
+from recompute import compare, main, show
 
 BTC = Symbol("BTCUSDT", 2, 5, 1)
 UNIT = 10**16
@@ -79,11 +79,11 @@ def summary_of(books):
     row = books.positions[(1, 0)]
     return {
         "market_events": 7, "intents": 3, "accepted": 2, "rejected": {"MAX_ORDER_QTY": 1}, "fills": 2, "duplicates": 0,
-        "pnl": recompute.show(books.pnl_e16()), "journal_records": len(round_trip().lines), "state_hash": "ab",
+        "pnl": show(books.pnl_e16()), "journal_records": len(round_trip().lines), "state_hash": "ab",
         "positions": [{
-            "strategy": "alpha", "symbol": "BTCUSDT", "qty": row.qty, "cost": recompute.show(row.cost_e16),
-            "realised": recompute.show(row.realised_e16), "unrealised": recompute.show(books.unrealised_e16(1, 0)),
-            "fees": recompute.show(row.fees_e8, 8),
+            "strategy": "alpha", "symbol": "BTCUSDT", "qty": row.qty, "cost": show(row.cost_e16),
+            "realised": show(row.realised_e16), "unrealised": show(books.unrealised_e16(1, 0)),
+            "fees": show(row.fees_e8, 8),
         }],
     }
 
@@ -161,13 +161,17 @@ class AgreeingRun(unittest.TestCase):
         with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
             return main(list(args)), out.getvalue(), err.getvalue()
 
-    def test_counts_can_span_one_life_or_all(self):
+    def test_counts_can_span_one_run_or_all(self):
         j = round_trip()
         j.add("boot", 2, epoch=2).decision(5).report(5, "cancelled").close()
         books = j.books()
         self.assertEqual((books.counts("last").accepted, books.counts("all").accepted), (1, 3))
         self.assertEqual(books.positions[(1, 0)].qty, 60)
         self.assertEqual(books.problems, [])
+
+    def test_a_crash_does_not_end_a_run(self):
+        j = Journal().decision(1).add("boot", 2, epoch=2).decision(2).close()
+        self.assertEqual(j.books().counts("last").accepted, 2)
 
     def test_force_flat_enters_the_opposite_of_the_position(self):
         j = Journal().decision(1).report(1, "fill", qty=100, price=5, cum=100, trade=1)
@@ -282,9 +286,9 @@ class BrokenJournal(unittest.TestCase):
 
     def test_problems_are_bounded(self):
         j = Journal()
-        for _ in range(2 * recompute.MAX_PROBLEMS):
+        for _ in range(2 * MAX_PROBLEMS):
             j.report(1, "accepted")
-        self.assertEqual(len(j.books().problems), recompute.MAX_PROBLEMS + 1)
+        self.assertEqual(len(j.books().problems), MAX_PROBLEMS + 1)
 
     def test_garbage_is_an_input_error(self):
         for line in ("{}", "[]", '{"pos":1,"kind":"surprise"}', '{"pos":1,"kind":"mark"}', "\x00"):
