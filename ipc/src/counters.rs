@@ -72,8 +72,6 @@ named! {
         Commands = 7, "commands";
         /// Records written to the journal.
         JournalRecords = 8, "journal_records";
-        /// Market events applied.
-        MarketEvents = 9, "market_events";
         /// Market messages read.
         MarketMessages = 10, "market_messages";
         /// Messages that could not be decoded, or that the role may not send.
@@ -96,8 +94,6 @@ named! {
         DedupKeys = 19, "dedup_keys";
         /// Gauge: age of the oldest key that is certainly remembered, ns.
         DedupEffectiveAgeNs = 20, "dedup_effective_age_ns";
-        /// Gauge: 1 once the tape has ended.
-        TapeFinished = 21, "tape_finished";
         /// Gauge: gate time of the last sign of life, ns.
         HeartbeatNs = 22, "heartbeat_ns";
         /// Gauge: clients quarantined for a fault and not yet gone.
@@ -138,6 +134,12 @@ named! {
         VenueReports = 81, "venue_reports";
         /// Tape messages applied to the book.
         VenueTapeMessages = 82, "venue_tape_messages";
+        /// Market events consumed, over all lives of the journal.
+        MarketEvents = 83, "market_events";
+        /// Gauge: 1 once the tape has ended.
+        TapeFinished = 84, "tape_finished";
+        /// Tape messages that could not be decoded or make no sense as a market.
+        VenueMalformed = 85, "venue_malformed";
     }
 }
 

@@ -15,7 +15,7 @@ pub use follower::{FollowError, Follower};
 pub use reader::{ArchiveReader, SegmentDir, Verification};
 pub use record::{
     AttachRecord, BootRecord, CloseRecord, ControlKind, ControlRecord, DecisionRecord, LimitRecord, MAX_RECORD_SLOTS,
-    MarkRecord, Record, RecordError, RecordWords, Role, STRATEGY_NAME_BYTES, StrategyRecord,
+    MarkRecord, Record, RecordError, RecordWords, Role, STRATEGY_NAME_BYTES, StrategyRecord, encode_report,
 };
 pub use scan::ArchiveError;
 

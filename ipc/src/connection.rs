@@ -1,0 +1,214 @@
+//! One attachment: the handshake done, the segments mapped, the peer's death watched.
+
+use crate::atomic::{AtomicBool, Ordering};
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::clock::Clock;
+use crate::handshake::socket::{self, Received, SocketError};
+use crate::handshake::{ControlRequest, Hello, Packet, RefusalCode, Role, Ticket, Welcome};
+use crate::layout::{self, LAYOUT_HASH, PROTOCOL_MAJOR, PROTOCOL_MINOR};
+use crate::market::MarketReader;
+use crate::msg::Words;
+use crate::segment::{Mapping, SegmentError, map_peer};
+
+/// How to attach.
+#[derive(Clone, Debug)]
+pub struct AttachOptions {
+    /// The core's control socket.
+    pub socket: PathBuf,
+    /// What to be.
+    pub role: Role,
+    /// Under which name.
+    pub name: String,
+    /// Content of the key file, when the core's identity list asks for one.
+    pub key: Option<[u8; 32]>,
+    /// A strategy that reads the market at its own pace: a feed at full speed waits for it.
+    pub paced: bool,
+    /// Bounds the whole handshake.
+    pub timeout: Duration,
+}
+
+impl AttachOptions {
+    /// Attach to the gate at `socket` as `role` under `name`, within 5 s.
+    #[must_use]
+    pub fn new(socket: impl Into<PathBuf>, role: Role, name: &str) -> Self {
+        Self {
+            socket: socket.into(),
+            role,
+            name: name.to_owned(),
+            key: None,
+            paced: false,
+            timeout: Duration::from_secs(5),
+        }
+    }
+}
+
+/// Why attaching failed.
+#[derive(Debug, thiserror::Error)]
+pub enum AttachError {
+    /// No gate listens there.
+    #[error("no gate at {path}: {source}; start one with `ringfence up`")]
+    NoGate {
+        /// The socket.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The gate said no.
+    #[error("the gate refused ({code:?}): {text}")]
+    Refused {
+        /// Stable code.
+        code: RefusalCode,
+        /// What to do.
+        text: String,
+    },
+    /// The gate went away or fell silent during the handshake.
+    #[error("the gate did not answer the handshake: {0}")]
+    Silent(&'static str),
+    /// The conversation broke.
+    #[error(transparent)]
+    Socket(#[from] SocketError),
+    /// A segment could not be mapped.
+    #[error(transparent)]
+    Segment(#[from] SegmentError),
+    /// A thread or descriptor could not be made.
+    #[error("cannot set up the attachment: {0}")]
+    Io(#[from] io::Error),
+}
+
+impl AttachError {
+    /// Whether trying again in a moment can help.
+    #[must_use]
+    pub fn is_transient(&self) -> bool {
+        match self {
+            Self::NoGate { .. } | Self::Silent(_) | Self::Socket(_) => true,
+            Self::Refused { code, .. } => code.is_transient(),
+            Self::Segment(_) | Self::Io(_) => false,
+        }
+    }
+}
+
+/// A live attachment.
+pub(crate) struct Connection {
+    socket: Arc<OwnedFd>,
+    lost: Arc<AtomicBool>,
+    pub(crate) welcome: Welcome,
+    pub(crate) intents: Mapping,
+    pub(crate) events: Mapping,
+    pub(crate) market: MarketReader,
+    pub(crate) clock: Clock,
+    /// Events between `last_seq` and the fresh ring, oldest first.
+    pub(crate) missed: Vec<Vec<Words>>,
+}
+
+impl Connection {
+    /// The whole handshake. `resume` carries the ticket and last journal position of an earlier attachment.
+    pub(crate) fn open(options: &AttachOptions, resume: Option<(Ticket, u64)>) -> Result<Self, AttachError> {
+        let deadline = Instant::now() + options.timeout;
+        let socket = socket::connect(&options.socket)
+            .map_err(|source| AttachError::NoGate { path: options.socket.clone(), source })?;
+        socket::set_timeout(socket.as_fd(), options.timeout)?;
+        let hello = Hello {
+            version: (PROTOCOL_MAJOR, PROTOCOL_MINOR),
+            layout_hash: LAYOUT_HASH,
+            role: options.role,
+            paced: options.paced,
+            name: options.name.clone(),
+            build_id: concat!("ringfence ", env!("CARGO_PKG_VERSION")).to_owned(),
+            key: options.key,
+            ticket: resume.map(|(ticket, _)| ticket),
+            last_seq: resume.map_or(0, |(_, seq)| seq),
+        };
+        socket::send(socket.as_fd(), &Packet::Hello(hello), &[]).map_err(SocketError::Io)?;
+        let (welcome, fds) = match receive(socket.as_fd(), deadline)? {
+            (Packet::Welcome(welcome), fds) => (welcome, fds),
+            _ => return Err(AttachError::Silent("expected a welcome")),
+        };
+        let [intents_fd, events_fd, market_fd]: [OwnedFd; 3] =
+            fds.try_into().map_err(|_| AttachError::Silent("expected three descriptors with the welcome"))?;
+        let intents_bytes = layout::intents_bytes(welcome.intents_slots, welcome.tape_slots);
+        let intents = map_peer(intents_fd, intents_bytes, true)?;
+        let events = map_peer(events_fd, layout::events_bytes(welcome.events_slots), false)?;
+        layout::write_intents_header(&intents)?;
+        let market = MarketReader::new(&map_peer(market_fd, welcome.market_bytes as usize, false)?)?;
+        let clock = Clock::from_calibration(layout::read_calibration(&events)?);
+        socket::send(socket.as_fd(), &Packet::Mapped, &[]).map_err(SocketError::Io)?;
+        let mut missed = Vec::new();
+        loop {
+            match receive(socket.as_fd(), deadline)?.0 {
+                Packet::Missed(events) => missed.extend(events),
+                Packet::Active { .. } => break,
+                _ => return Err(AttachError::Silent("expected missed events or active")),
+            }
+        }
+        let socket = Arc::new(socket);
+        let lost = Arc::new(AtomicBool::new(false));
+        watch(Arc::clone(&socket), Arc::clone(&lost))?;
+        Ok(Self { socket, lost, welcome, intents, events, market, clock, missed })
+    }
+
+    /// Whether the gate is gone. Set by the watcher thread; a dead gate writes nothing.
+    pub(crate) fn is_lost(&self) -> bool {
+        self.lost.load(Ordering::Acquire)
+    }
+
+    /// Asks the control thread and waits for its answer.
+    pub(crate) fn control(&self, request: ControlRequest) -> Result<u64, AttachError> {
+        socket::send(self.socket.as_fd(), &Packet::Control(request), &[]).map_err(SocketError::Io)?;
+        match receive(self.socket.as_fd(), Instant::now() + Duration::from_secs(5))?.0 {
+            Packet::ControlDone { journal_seq } => Ok(journal_seq),
+            _ => Err(AttachError::Silent("expected the control answer")),
+        }
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        // Wakes the watcher, which holds the other reference to the socket.
+        let _ = rustix::net::shutdown(&*self.socket, rustix::net::Shutdown::Both);
+    }
+}
+
+/// One packet, refusals turned into errors.
+fn receive(socket: BorrowedFd<'_>, deadline: Instant) -> Result<(Packet, Vec<OwnedFd>), AttachError> {
+    while Instant::now() < deadline {
+        match socket::receive(socket, true)? {
+            Received::Packet(Packet::Refused { code, text }, _) => {
+                return Err(AttachError::Refused { code, text });
+            }
+            Received::Packet(packet, fds) => return Ok((packet, fds)),
+            Received::Closed => return Err(AttachError::Silent("the gate closed the connection")),
+            Received::Nothing => {}
+        }
+    }
+    Err(AttachError::Silent("timed out"))
+}
+
+/// Waits for the gate's death in a thread of its own: the socket's hang-up or the process's exit, whichever the kernel
+/// tells first.
+fn watch(socket: Arc<OwnedFd>, lost: Arc<AtomicBool>) -> io::Result<()> {
+    use rustix::event::{PollFd, PollFlags, poll};
+    let pid = socket::peer_credentials(socket.as_fd())?.pid;
+    let pidfd = i32::try_from(pid)
+        .ok()
+        .and_then(rustix::process::Pid::from_raw)
+        .and_then(|pid| rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty()).ok());
+    std::thread::Builder::new().name("ringfence-watch".into()).spawn(move || {
+        loop {
+            let mut fds = vec![PollFd::new(&*socket, PollFlags::RDHUP)];
+            if let Some(pidfd) = &pidfd {
+                fds.push(PollFd::new(pidfd, PollFlags::IN));
+            }
+            match poll(&mut fds, None) {
+                Err(rustix::io::Errno::INTR) | Ok(0) => {}
+                _ => break,
+            }
+        }
+        lost.store(true, Ordering::Release);
+    })?;
+    Ok(())
+}
