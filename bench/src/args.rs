@@ -11,6 +11,8 @@ pub enum Role {
     Measure(Options),
     /// The far end of raw line, ring and socket; maps the given file.
     Peer(PathBuf),
+    /// A complete gate process with its configuration in the given file.
+    Gate(PathBuf),
 }
 
 /// How to measure.
@@ -49,6 +51,7 @@ pub fn parse(args: impl Iterator<Item = String>) -> Result<Role> {
     while let Some(arg) = args.next() {
         match (arg.as_str(), args.peek()) {
             ("--peer", Some(path)) => return Ok(Role::Peer(PathBuf::from(path))),
+            ("--gate", Some(path)) => return Ok(Role::Gate(PathBuf::from(path))),
             ("--quick", _) => options.quick = true,
             ("--only", Some(_)) => {
                 while let Some(name) = args.next_if(|next| !next.starts_with("--")) {

@@ -22,6 +22,17 @@ pub fn pin(cpu: usize) -> Result<()> {
     Ok(())
 }
 
+/// Lets the calling thread, and those it starts, run on every CPU again.
+///
+/// # Errors
+/// The system refuses.
+pub fn unpin() -> Result<()> {
+    let mut all = rustix::thread::CpuSet::new();
+    (0..rustix::thread::CpuSet::MAX_CPU).for_each(|cpu| all.set(cpu));
+    rustix::thread::sched_setaffinity(None, &all)?;
+    Ok(())
+}
+
 /// The machine line of the report.
 #[must_use]
 pub fn describe() -> Value {

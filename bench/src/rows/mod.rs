@@ -1,5 +1,7 @@
 //! One module per kind of row, and the table of all rows.
 
+mod journal;
+mod pipeline;
 pub mod ring;
 pub mod rtrb;
 pub mod uds;
@@ -29,10 +31,17 @@ pub struct Bench {
 /// A row, or several of one name, and how to measure it.
 type Measure = fn(&mut Bench, &'static str) -> Result<Vec<Row>>;
 
+/// Keys in the dedup window: one that fits the cache, and one that does not.
+const KEYS_64K: usize = 1 << 16;
+const KEYS_1M: usize = 1 << 20;
+
 /// Every row, in report order.
 pub const ALL: &[(&str, Measure)] = &[
     ("raw", raw_line),
     ("ring_rtt", ring_rtt),
+    ("pipeline_inproc", |bench, name| pipeline::measure(bench, name, KEYS_64K)),
+    ("pipeline_inproc_1m", |bench, name| pipeline::measure(bench, name, KEYS_1M)),
+    ("journal_append", journal::measure),
     ("peer_rtrb", peer_rtrb),
     ("peer_uds", peer_uds),
     ("peer_uds_spinning", peer_uds_spinning),
@@ -76,4 +85,59 @@ pub fn selected(only: &[String]) -> Result<Vec<(&'static str, Measure)>> {
         ensure!(known.contains(&name.as_str()), "no row `{name}`; there are {}", known.join(", "));
     }
     Ok(ALL.iter().filter(|(name, _)| only.is_empty() || only.iter().any(|o| o == name)).copied().collect())
+}
+
+/// Idempotency keys that never repeat and do not follow each other in any table.
+pub struct Keys {
+    seed: u64,
+    count: u64,
+}
+
+impl Keys {
+    /// A sequence of its own for each seed.
+    #[must_use]
+    pub const fn new(seed: u64) -> Self {
+        Self { seed, count: 0 }
+    }
+
+    /// The next key.
+    #[inline]
+    pub const fn next_key(&mut self) -> u128 {
+        self.count += 1;
+        // SplitMix64: a bijection of the counter, so no low half repeats either.
+        let mut mixed = self.count.wrapping_mul(0x9e37_79b9_7f4a_7c15).wrapping_add(self.seed);
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        (self.count as u128) << 64 | (mixed ^ (mixed >> 31)) as u128
+    }
+
+    /// The last key was not used after all.
+    #[inline]
+    pub const fn take_back(&mut self) {
+        self.count -= 1;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_do_not_repeat() {
+        let mut keys = Keys::new(7);
+        let mut seen: Vec<u64> = (0..10_000).map(|_| keys.next_key() as u64).collect();
+        seen.sort_unstable();
+        seen.dedup();
+        assert_eq!(seen.len(), 10_000);
+        let last = keys.next_key();
+        keys.take_back();
+        assert_eq!(keys.next_key(), last);
+    }
+
+    #[test]
+    fn rows_are_chosen_by_name() {
+        assert_eq!(selected(&[]).unwrap().len(), ALL.len());
+        assert_eq!(selected(&["raw".to_owned()]).unwrap().len(), 1);
+        assert!(selected(&["row".to_owned()]).is_err());
+    }
 }
