@@ -91,9 +91,20 @@ struct Market {
 #[derive(Clone, Copy, Debug, Default)]
 struct Counts {
     events: u64,
+    last_event: u64,
     malformed: u64,
     repeated: u64,
     hurried: u64,
+}
+
+impl Counts {
+    /// The final message of market event `number` has been seen.
+    fn event_done(&mut self, number: u64) {
+        if number > self.last_event {
+            self.last_event = number;
+            self.events += 1;
+        }
+    }
 }
 
 /// The ids of the newest finished orders, oldest forgotten first.
@@ -174,10 +185,17 @@ impl PaperVenue {
         self.queue.front().map(|(due_ns, _)| *due_ns)
     }
 
-    /// Market events whose final message has been applied.
+    /// Market events whose final message has been seen, malformed ones included. A snapshot that a feed sends again
+    /// under a number already seen is not counted again.
     #[must_use]
     pub const fn events_seen(&self) -> u64 {
         self.counts.events
+    }
+
+    /// The highest market event number whose final message has been seen, 0 before the first.
+    #[must_use]
+    pub const fn last_event(&self) -> u64 {
+        self.counts.last_event
     }
 
     /// Tape messages that could not be decoded, name no symbol of the table or make no sense as a market.

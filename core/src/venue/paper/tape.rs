@@ -24,7 +24,7 @@ impl PaperVenue {
     }
 
     fn on_quote(&mut self, quote: &Quote, now_ns: u64, out: &mut Vec<Report>) -> bool {
-        self.counts.events += 1;
+        self.counts.event_done(quote.event);
         let Some(market) = self.markets.get_mut(usize::from(quote.symbol)) else { return false };
         let sound = market.book.apply_quote(quote);
         if sound {
@@ -34,7 +34,9 @@ impl PaperVenue {
     }
 
     fn on_depth(&mut self, delta: &DepthDelta, now_ns: u64, out: &mut Vec<Report>) -> bool {
-        self.counts.events += u64::from(delta.last);
+        if delta.last {
+            self.counts.event_done(delta.event);
+        }
         let Some(market) = self.markets.get_mut(usize::from(delta.symbol)) else { return false };
         let applied = market.book.apply_depth(delta);
         if matches!(applied, Applied::Whole | Applied::Partly) {
@@ -74,7 +76,7 @@ impl PaperVenue {
     }
 
     fn on_trade(&mut self, trade: &Trade, now_ns: u64, out: &mut Vec<Report>) -> bool {
-        self.counts.events += 1;
+        self.counts.event_done(trade.event);
         let Some(market) = self.markets.get_mut(usize::from(trade.symbol)) else { return false };
         if trade.price <= 0 || trade.qty <= 0 {
             return false;

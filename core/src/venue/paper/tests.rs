@@ -1,1 +1,7 @@
+//! Named behaviours of the paper venue.
 
+mod floor;
+mod orders;
+mod properties;
+mod queue;
+mod recorded;
