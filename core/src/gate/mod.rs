@@ -1,192 +1,187 @@
 //! The gate as a state machine without IO: it takes the clock as input and returns what should happen.
+//!
+//! ```text
+//!  decide(&self, intent) ─▶ Verdict ─▶ journal, answer, venue ─▶ commit(&mut self)      book(&self, report) ─▶ Report
+//!                                                                                        ─▶ journal ─▶ apply_report
+//! ```
+//!
+//! Deciding only reads; what changes state is a journalled record, live as in recovery and replay: [`Gate::commit`] and
+//! [`Gate::apply`] end in the same code. After construction and [`Gate::install`] nothing on these paths allocates.
+//!
+//! Invariants:
+//! - an order reserves its worst case from acceptance until the venue says otherwise;
+//! - a final order stays final; a late fill changes the position, never the state;
+//! - quantities and notionals are exact integers, and a sum that would not fit is refused before it is formed.
 
 mod api;
+mod apply;
+mod cancels;
+mod hash;
+mod limits;
+mod market;
+mod orders;
 mod pipeline;
+mod position;
+mod reentry;
+mod replay;
+mod reports;
+mod tables;
+mod views;
+mod window;
+
+#[cfg(test)]
+mod tests;
 
 pub use api::{
     ApplyError, Capacity, OrderView, PositionView, Reentry, Reference, Request, Room, Space, Totals,
     Unbooked, Verdict,
 };
+pub use replay::{Mismatch, ReplayReport, Replayer, redecide};
+pub use tables::StrategyTables;
 
-use ringfence_ipc::journal::{MarkRecord, Record, StrategyRecord};
-use ringfence_ipc::msg::{
-    AccountId, Command, Decision, DurabilityTier, OrderId, Outcome, Report, StrategyId, SymbolId, Words,
-};
-use ringfence_ipc::reason::{LimitId, Mode, Reason, Scope};
+use ringfence_ipc::msg::{StrategyId, SymbolId, Words};
+use ringfence_ipc::reason::{LimitId, Mode, Reason};
 
-/// Everything one strategy needs, allocated and touched before the gate thread sees it.
+use cancels::CancelQueue;
+use limits::{ABSENT, GlobalLimits, LimitSet};
+use market::SymbolState;
+use orders::OrderTable;
+use pipeline::Reject;
+use position::Position;
+
+/// What the gate keeps per account.
+#[derive(Clone, Copy, Debug)]
+struct AccountState {
+    /// Worst-case gross notional, 16 decimals.
+    gross_e16: i128,
+    max_gross_e8: i64,
+}
+
+/// Every limit that was set, by scope.
 #[derive(Debug)]
-pub struct StrategyTables {
-    id: StrategyId,
-    account: AccountId,
+struct LimitSets {
+    global: LimitSet,
+    accounts: Box<[LimitSet]>,
+    symbols: Box<[LimitSet]>,
+    strategies: Box<[LimitSet]>,
 }
 
-impl StrategyTables {
-    /// For the strategy of `rec`; `dedup_quota` keys are remembered.
-    #[must_use]
-    pub fn new(rec: &StrategyRecord, _dedup_quota: usize, _hash_seed: u64, _cap: &Capacity) -> Box<Self> {
-        Box::new(Self { id: rec.strategy, account: rec.account })
-    }
-}
-
-/// The gate.
+/// The decision state and the code that moves it.
 #[derive(Debug)]
 pub struct Gate {
     cap: Capacity,
+    /// Counts the lives of the journal: the high bits of order ids.
     epoch: u16,
+    /// Seeds the dedup windows that are created from here on.
+    hash_seed: u64,
+    mode: Mode,
+    limits: GlobalLimits,
+    limit_sets: LimitSets,
+    strategies: Box<[Option<Box<StrategyTables>>]>,
+    accounts: Box<[AccountState]>,
+    /// By symbol id; one more than there may be, which is never known.
+    symbols: Box<[SymbolState]>,
+    /// The first `positions_used` of them exist.
+    positions: Box<[Position]>,
+    positions_used: usize,
+    /// Symbols with at least one position.
+    exposed_symbols: i64,
+    /// Worst-case gross notional over everything, 16 decimals.
+    gross_e16: i128,
+    orders: OrderTable,
+    cancels: CancelQueue,
 }
 
 impl Gate {
-    /// An empty gate.
+    /// An empty gate. Allocates and touches everything it will need, except the strategies' tables.
+    ///
+    /// # Panics
+    /// When `cap.order_slots` is not a power of two up to 2^31, or `cap.max_positions` is beyond 2^31.
     #[must_use]
-    pub fn new(cap: Capacity, _hash_seed: u64, epoch: u16) -> Self {
-        Self { cap, epoch }
+    pub fn new(cap: Capacity, hash_seed: u64, epoch: u16) -> Self {
+        assert!(cap.max_positions <= 1 << 31, "positions are numbered in 32 bits");
+        let sets = |n: u16| vec![LimitSet::EMPTY; usize::from(n)].into_boxed_slice();
+        let mut positions = vec![Position::flat(0, 0, 0); cap.max_positions].into_boxed_slice();
+        // Zeroed memory is not mapped before its first write; the gate thread must not be the one to fault.
+        positions.iter_mut().for_each(|p| p.strategy = std::hint::black_box(0));
+        Self {
+            cap,
+            epoch,
+            hash_seed,
+            mode: Mode::AllowAll,
+            limits: GlobalLimits::of(&LimitSet::EMPTY),
+            limit_sets: LimitSets {
+                global: LimitSet::EMPTY,
+                accounts: sets(cap.max_accounts),
+                symbols: sets(cap.max_symbols),
+                strategies: sets(cap.max_strategies),
+            },
+            strategies: (0..cap.max_strategies).map(|_| None).collect(),
+            accounts: vec![
+                AccountState { gross_e16: 0, max_gross_e8: ABSENT };
+                usize::from(cap.max_accounts)
+            ]
+            .into_boxed_slice(),
+            symbols: (0..=cap.max_symbols).map(|_| SymbolState::vacant()).collect(),
+            positions,
+            positions_used: 0,
+            exposed_symbols: 0,
+            gross_e16: 0,
+            orders: OrderTable::new(cap.order_slots),
+            cancels: CancelQueue::new(cap.order_slots),
+        }
     }
 
-    /// Takes over a strategy's tables; O(1). The strategy may trade once its `Strategy` record is applied.
+    /// Takes over a strategy's tables; O(1), no allocation. It may trade once its `Strategy` record is applied.
     ///
     /// # Errors
     /// The tables come back when the id or account is beyond the capacity, or the strategy has tables already.
     pub fn install(&mut self, tables: Box<StrategyTables>) -> Result<(), Box<StrategyTables>> {
-        if tables.id >= self.cap.max_strategies || tables.account >= self.cap.max_accounts {
-            Err(tables)
+        let fits = tables.account < self.cap.max_accounts
+            && tables.positions.len() == usize::from(self.cap.max_symbols);
+        match self.strategies.get_mut(usize::from(tables.id)) {
+            Some(place @ None) if fits => {
+                *place = Some(tables);
+                Ok(())
+            }
+            _ => Err(tables),
+        }
+    }
+
+    /// Asks for the cache lines that deciding `words` for `strategy` will read: when the intent is first seen.
+    pub fn prefetch(&self, strategy: StrategyId, words: &Words) {
+        if let Some(Some(tables)) = self.strategies.get(usize::from(strategy)) {
+            tables.prefetch();
+            tables.window.prefetch(u128::from(words[1]) | u128::from(words[2]) << 64);
+        }
+    }
+
+    fn registered(&self, strategy: StrategyId) -> Option<&StrategyTables> {
+        self.strategies.get(usize::from(strategy))?.as_deref().filter(|tables| tables.registered)
+    }
+
+    /// The symbol, or the one that is never known.
+    fn symbol_or_vacant(&self, symbol: SymbolId) -> &SymbolState {
+        &self.symbols[usize::from(symbol).min(self.symbols.len() - 1)]
+    }
+
+    fn position_of(&self, tables: &StrategyTables, symbol: SymbolId) -> Option<&Position> {
+        tables.position_in(symbol).map(|index| &self.positions[index])
+    }
+
+    /// Whether one more position, in `symbol`, is one too many.
+    fn exposure_store_is_full(&self, symbol: &SymbolState) -> bool {
+        let new_symbol = symbol.positions == 0 && self.exposed_symbols >= self.limits.exposure_max_symbols;
+        new_symbol || self.positions_used >= self.positions.len()
+    }
+
+    fn exposure_store_reject(&self, symbol: &SymbolState) -> Reject {
+        let new_symbol = symbol.positions == 0 && self.exposed_symbols >= self.limits.exposure_max_symbols;
+        let (used, max) = if new_symbol {
+            (self.exposed_symbols, self.limits.exposure_max_symbols)
         } else {
-            Ok(())
-        }
-    }
-
-    /// Applies one journal record of any kind.
-    ///
-    /// # Errors
-    /// [`ApplyError`] when the record does not fit the state that the records before it built.
-    pub fn apply(&mut self, _position: u64, record: &Record) -> Result<(), ApplyError> {
-        if let Record::Boot(boot) = record {
-            self.epoch = boot.epoch;
-        }
-        Ok(())
-    }
-
-    /// The live reference price of a symbol. `Some` when a mark is due: the reactor appends it and applies it.
-    #[allow(clippy::too_many_arguments)]
-    pub fn set_reference(
-        &mut self,
-        _symbol: SymbolId,
-        _bid_price: i64,
-        _ask_price: i64,
-        _last_price: i64,
-        _now_ns: u64,
-        _event: u64,
-    ) -> Option<MarkRecord> {
-        None
-    }
-
-    /// The mark of a symbol whose live reference is newer than its last applied mark (for a clean close).
-    #[must_use]
-    pub fn mark_now(&self, _symbol: SymbolId, _now_ns: u64) -> Option<MarkRecord> {
-        None
-    }
-
-    /// Pulls the cache lines that deciding `words` will need.
-    pub fn prefetch(&self, _strategy: StrategyId, _words: &Words) {}
-
-    /// Decides one intent. Changes nothing.
-    #[must_use]
-    pub fn decide(&self, req: &Request<'_>) -> Verdict {
-        Verdict {
-            decision: Decision {
-                outcome: Outcome::Rejected,
-                reason: Reason::Malformed,
-                limit_id: LimitId::None,
-                duplicate: false,
-                tier: DurabilityTier::None,
-                intent_position: req.position,
-                journal_seq: 0,
-                decided_at_ns: req.now_ns,
-                key_low: req.words[1],
-                order_id: 0,
-                observed: 0,
-                limit: 0,
-            },
-            record: None,
-            command: None,
-            plan: pipeline::Plan,
-        }
-    }
-
-    /// Makes a verdict with a record true. A verdict without one changes nothing.
-    pub fn commit(&mut self, _verdict: &Verdict, _journal_seq: u64) {}
-
-    /// What a venue's report means: the same report enriched for the journal. Changes nothing.
-    ///
-    /// # Errors
-    /// [`Unbooked`] says why there is nothing to journal.
-    pub fn book(&self, _venue_report: &Report, _now_ns: u64) -> Result<Report, Unbooked> {
-        Err(Unbooked::UnknownOrder)
-    }
-
-    /// Applies a report that [`Gate::book`] returned, once it is journalled at `seq`.
-    pub fn apply_report(&mut self, _report: &Report, _seq: u64) {}
-
-    /// The next cancel that an accepted mass cancel or force flat still owes the venue.
-    pub fn next_mass_cancel(&mut self, _now_ns: u64) -> Option<Command> {
-        None
-    }
-
-    /// What happens to each order after recovery, in order of order id.
-    #[must_use]
-    pub fn reenter_commands(&self, _now_ns: u64) -> Vec<Reentry> {
-        Vec::new()
-    }
-
-    /// Orders that are not final, in no particular order.
-    pub fn open_orders(&self) -> impl Iterator<Item = OrderView> + '_ {
-        std::iter::empty()
-    }
-
-    /// Every position that ever was.
-    pub fn positions(&self) -> impl Iterator<Item = PositionView> + '_ {
-        std::iter::empty()
-    }
-
-    /// Sums over all positions.
-    #[must_use]
-    pub fn totals(&self) -> Totals {
-        Totals::default()
-    }
-
-    /// The order with this id, final or not, while the gate remembers it.
-    #[must_use]
-    pub fn order(&self, _id: OrderId) -> Option<OrderView> {
-        None
-    }
-
-    /// The mode of the whole gate (`strategy` `None`) or of one strategy, without the gate's.
-    #[must_use]
-    pub fn mode(&self, _strategy: Option<StrategyId>) -> Mode {
-        Mode::AllowAll
-    }
-
-    /// The value of a limit set for exactly this scope; `None`: not set.
-    #[must_use]
-    pub fn limit(&self, _scope: Scope, _scope_id: u16, _limit: LimitId) -> Option<i64> {
-        None
-    }
-
-    /// How many keys a strategy's tables must be built for.
-    #[must_use]
-    pub fn dedup_quota(&self, _strategy: StrategyId) -> usize {
-        65_536
-    }
-
-    /// The strategy known under this name, and its account.
-    #[must_use]
-    pub fn strategy_by_name(&self, _name: &str) -> Option<(StrategyId, AccountId)> {
-        None
-    }
-
-    /// SHA-256 over the sorted canonical encoding of the decision state.
-    #[must_use]
-    pub fn state_hash(&self) -> [u8; 32] {
-        [0; 32]
+            (self.positions_used as i64, self.positions.len() as i64)
+        };
+        Reject::limit(Reason::ExposureSymbolLimit, LimitId::ExposureMaxSymbols, used.saturating_add(1), max)
     }
 }

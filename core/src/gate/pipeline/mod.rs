@@ -1,5 +1,88 @@
-//! The seven steps, one file each.
+//! The seven steps, one file each: dedup, policy, exposure, risk, command, commit, dispatch.
+//!
+//! The order is a type: each step takes what the one before it returns
+//! (`Intent -> Fresh -> Permitted -> Sized -> Approved -> Command`), and only `risk` can build an [`risk::Approved`].
+//! Steps 1 to 6 only read; `commit` runs after the decision is in the journal.
+
+pub(super) mod command;
+pub(super) mod commit;
+pub(super) mod dedup;
+pub(super) mod dispatch;
+pub(super) mod exposure;
+pub(super) mod policy;
+pub(super) mod risk;
+
+use ringfence_ipc::msg::{IntentKind, OperatorExt};
+use ringfence_ipc::reason::{LimitId, Reason};
+
+use super::Gate;
+use super::api::{Request, Verdict};
+use super::tables::StrategyTables;
+use super::window::Spot;
 
 /// What commit needs from decide and nobody else may see.
 #[derive(Clone, Copy, Debug)]
-pub struct Plan;
+pub struct Plan {
+    /// Where the key goes in the dedup window; `None`: keyless, or nothing is stored.
+    pub(super) spot: Option<Spot>,
+    /// Digest of the intent's content.
+    pub(super) content: u64,
+}
+
+impl Plan {
+    pub(super) const NOTHING: Self = Self { spot: None, content: 0 };
+}
+
+/// Why a step said no.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Reject {
+    pub reason: Reason,
+    pub limit_id: LimitId,
+    pub observed: i64,
+    pub limit: i64,
+}
+
+impl Reject {
+    pub const fn plain(reason: Reason) -> Self {
+        Self { reason, limit_id: LimitId::None, observed: 0, limit: 0 }
+    }
+
+    pub const fn limit(reason: Reason, limit_id: LimitId, observed: i64, limit: i64) -> Self {
+        Self { reason, limit_id, observed, limit }
+    }
+}
+
+/// Whose intent it is, and which.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Origin<'a> {
+    pub req: &'a Request<'a>,
+    /// The strategy it is decided for.
+    pub tables: &'a StrategyTables,
+    /// For whom an operator asks.
+    pub ext: Option<OperatorExt>,
+    pub kind: IntentKind,
+}
+
+impl Gate {
+    /// Decides one intent. Changes nothing: the caller appends `record` to the journal, publishes the answer and the
+    /// command, and then calls [`Gate::commit`].
+    #[must_use]
+    pub fn decide(&self, req: &Request<'_>) -> Verdict {
+        let fresh = match dedup::check(self, req) {
+            Ok(fresh) => fresh,
+            Err(answer) => return dispatch::early(req, &answer),
+        };
+        let permitted = match policy::permit(self, fresh) {
+            Ok(permitted) => permitted,
+            Err(reject) => return dispatch::transient(req, &reject),
+        };
+        let sized = match exposure::size(self, permitted) {
+            Ok(sized) => sized,
+            Err(reject) => return dispatch::transient(req, &reject),
+        };
+        match risk::judge(self, sized) {
+            risk::Judgement::Approved(approved) => dispatch::accept(&approved, command::build(&approved)),
+            risk::Judgement::Refused(sized, reject) => dispatch::refuse(&sized, &reject),
+        }
+    }
+}

@@ -1,0 +1,236 @@
+//! Journal records into state: recovery and replay, and every live record that is not a decision or report.
+
+use ringfence_ipc::journal::{
+    ControlKind, ControlRecord, DecisionRecord, LimitRecord, MarkRecord, Record, StrategyRecord,
+};
+use ringfence_ipc::msg::{IntentKind, Outcome, Report, SymbolId, intent_flags};
+use ringfence_ipc::reason::{LimitId, Scope};
+use ringfence_ipc::symbol::Symbol;
+
+use super::limits::{ABSENT, DEFAULT_DEDUP_QUOTA, GlobalLimits, StrategyLimits, SymbolLimits, is_legal};
+use super::market::Prices;
+use super::pipeline::Plan;
+use super::position::Contract;
+use super::tables::StrategyTables;
+use super::window::Probe;
+use super::{ApplyError, Gate};
+
+impl Gate {
+    /// Applies one journal record of any kind at its position. Recovery is applying all of them in order.
+    ///
+    /// A `Strategy` record allocates the strategy's tables unless they are installed; no other record allocates.
+    ///
+    /// # Errors
+    /// [`ApplyError`] when the record does not fit the capacity or the state that the records before it built; nothing
+    /// has changed then.
+    pub fn apply(&mut self, position: u64, record: &Record) -> Result<(), ApplyError> {
+        match record {
+            Record::Boot(boot) => {
+                (self.epoch, self.hash_seed) = (boot.epoch, boot.hash_seed);
+                Ok(())
+            }
+            Record::Symbol { id, symbol } => self.apply_symbol(position, *id, symbol),
+            Record::Strategy(strategy) => self.apply_strategy(position, strategy),
+            Record::Limit(limit) => self.apply_limit(position, limit),
+            Record::Control(control) => self.apply_control(position, control),
+            Record::Mark(mark) => self.apply_mark(position, mark),
+            Record::Decision(decision) => self.apply_decision(position, decision),
+            Record::Report(report) => self.apply_booked(position, report),
+            Record::Attach(_) | Record::Close(_) => Ok(()),
+        }
+    }
+
+    /// How many keys the tables of a strategy must be built for; a window keeps the size it was born with.
+    #[must_use]
+    pub fn dedup_quota(&self, strategy: u16) -> usize {
+        let own =
+            self.limit_sets.strategies.get(usize::from(strategy)).and_then(|s| s.get(LimitId::DedupQuota));
+        let quota = own.or(self.limit_sets.global.get(LimitId::DedupQuota)).unwrap_or(DEFAULT_DEDUP_QUOTA);
+        usize::try_from(quota.clamp(1, 1 << 30)).unwrap_or(1 << 30)
+    }
+
+    fn apply_symbol(&mut self, position: u64, id: SymbolId, symbol: &Symbol) -> Result<(), ApplyError> {
+        within(position, "symbol", id, self.cap.max_symbols)?;
+        let state = &mut self.symbols[usize::from(id)];
+        let moved = state.positions > 0
+            && (state.symbol.name != symbol.name
+                || state.symbol.price_scale != symbol.price_scale
+                || state.symbol.qty_scale != symbol.qty_scale
+                || state.symbol.contract_multiplier != symbol.contract_multiplier);
+        if moved {
+            return contradiction(position, "a symbol with positions cannot change its name or contract");
+        }
+        state.symbol = *symbol;
+        state.contract = Contract::of(symbol);
+        state.known = true;
+        Ok(())
+    }
+
+    fn apply_strategy(&mut self, position: u64, record: &StrategyRecord) -> Result<(), ApplyError> {
+        within(position, "strategy", record.strategy, self.cap.max_strategies)?;
+        within(position, "account", record.account, self.cap.max_accounts)?;
+        let quota = self.dedup_quota(record.strategy);
+        let (cap, seed) = (self.cap, self.hash_seed);
+        let limits = StrategyLimits::of(
+            &self.limit_sets.strategies[usize::from(record.strategy)],
+            &self.limit_sets.global,
+        );
+        let place = &mut self.strategies[usize::from(record.strategy)];
+        if place.as_ref().is_some_and(|t| t.account != record.account || t.name != record.name) {
+            return contradiction(position, "a strategy cannot change its account or name");
+        }
+        let tables = place.get_or_insert_with(|| StrategyTables::new(record, quota, seed, &cap));
+        tables.registered = true;
+        tables.limits = limits;
+        Ok(())
+    }
+
+    fn apply_limit(&mut self, position: u64, record: &LimitRecord) -> Result<(), ApplyError> {
+        if !is_legal(record.scope, record.limit) {
+            return contradiction(position, "this limit does not exist for this scope");
+        }
+        let id = usize::from(record.scope_id);
+        let sets = &mut self.limit_sets;
+        match record.scope {
+            Scope::Global => sets.global.set(record.limit, record.value),
+            Scope::Account => {
+                within(position, "account", record.scope_id, self.cap.max_accounts)?;
+                sets.accounts[id].set(record.limit, record.value);
+                self.accounts[id].max_gross_e8 =
+                    sets.accounts[id].get(LimitId::MaxGrossNotionalE8).unwrap_or(ABSENT);
+            }
+            Scope::Symbol => {
+                within(position, "symbol", record.scope_id, self.cap.max_symbols)?;
+                sets.symbols[id].set(record.limit, record.value);
+            }
+            Scope::Strategy => {
+                within(position, "strategy", record.scope_id, self.cap.max_strategies)?;
+                sets.strategies[id].set(record.limit, record.value);
+            }
+        }
+        self.refresh_limits();
+        Ok(())
+    }
+
+    /// What the checks read, from what was set. Limits change rarely: all of it at once.
+    fn refresh_limits(&mut self) {
+        let sets = &self.limit_sets;
+        self.limits = GlobalLimits::of(&sets.global);
+        for (state, own) in self.symbols.iter_mut().zip(&sets.symbols) {
+            state.limits = SymbolLimits::of(own, &sets.global);
+        }
+        for (tables, own) in self.strategies.iter_mut().zip(&sets.strategies) {
+            if let Some(tables) = tables {
+                tables.limits = StrategyLimits::of(own, &sets.global);
+            }
+        }
+    }
+
+    fn apply_control(&mut self, position: u64, record: &ControlRecord) -> Result<(), ApplyError> {
+        let ControlKind::SetMode(mode) = record.control;
+        match record.scope {
+            Scope::Global => self.mode = mode,
+            Scope::Strategy => match self.strategies.get_mut(usize::from(record.scope_id)) {
+                Some(Some(tables)) => tables.mode = mode,
+                _ => return contradiction(position, "a mode for a strategy that does not exist"),
+            },
+            Scope::Account | Scope::Symbol => {
+                return contradiction(position, "modes exist for the gate and for strategies only");
+            }
+        }
+        Ok(())
+    }
+
+    fn apply_mark(&mut self, position: u64, record: &MarkRecord) -> Result<(), ApplyError> {
+        within(position, "symbol", record.symbol, self.cap.max_symbols)?;
+        let state = &mut self.symbols[usize::from(record.symbol)];
+        state.marked = Prices { bid: record.bid_price, ask: record.ask_price, last: record.last_price };
+        state.marked_ns = record.now_ns;
+        Ok(())
+    }
+
+    fn apply_decision(&mut self, position: u64, record: &DecisionRecord) -> Result<(), ApplyError> {
+        let Some(tables) = self.registered(record.strategy) else {
+            return contradiction(position, "a decision for a strategy that does not exist");
+        };
+        let intent = &record.intent;
+        let words = intent.encode();
+        let content = tables.window.content(words[0], words[3], words[4], words[6]);
+        let spot = match intent.key {
+            0 => None,
+            key => match tables.window.probe(key) {
+                Probe::Vacant(spot) => Some(spot),
+                Probe::Known(_) => return contradiction(position, "a key is decided twice"),
+                Probe::Full => return contradiction(position, "the dedup window is smaller than it was"),
+            },
+        };
+        if record.outcome == Outcome::Accepted {
+            self.check_accepted(position, record)?;
+        }
+        self.enact(record, Plan { spot, content }, position);
+        Ok(())
+    }
+
+    /// That an accepted decision's order fits the table and the stores.
+    fn check_accepted(&self, position: u64, record: &DecisionRecord) -> Result<(), ApplyError> {
+        let (intent, id) = (&record.intent, record.order_id);
+        let known = self.symbol_or_vacant(intent.symbol).known;
+        let ours = || self.orders.get(id).is_some_and(|o| o.strategy == record.strategy && o.is_open());
+        let tables = self.registered(record.strategy);
+        let fits = match intent.kind {
+            IntentKind::New => {
+                let has_position = tables.is_some_and(|t| t.position_in(intent.symbol).is_some());
+                let sane = intent.qty > 0 && intent.price >= 0 && self.sums_fit(record);
+                known
+                    && sane
+                    && self.orders.admits(id)
+                    && (has_position || self.positions_used < self.positions.len())
+            }
+            IntentKind::ForceFlat => {
+                let flat = tables.and_then(|t| self.flattening(t, intent.symbol, record.reference_price));
+                known && flat.is_some() && self.orders.admits(id)
+            }
+            IntentKind::Cancel => ours() || (id == 0 && intent.flags & intent_flags::BY_KEY != 0),
+            IntentKind::Amend => ours() && intent.qty > 0 && intent.price > 0 && self.sums_fit(record),
+            IntentKind::MassCancel => true,
+        };
+        if fits {
+            Ok(())
+        } else {
+            contradiction(position, "an accepted decision does not fit the state before it")
+        }
+    }
+
+    /// A record that decide would not have accepted must not overflow a sum either.
+    fn sums_fit(&self, record: &DecisionRecord) -> bool {
+        let symbol = self.symbol_or_vacant(record.intent.symbol);
+        let added = self.reserve_price(record).and_then(|price| {
+            symbol.contract.notional_e16(i128::from(price) * i128::from(record.intent.qty))
+        });
+        let open = symbol.open_buys.max(symbol.open_sells);
+        added.is_some_and(|added| self.gross_e16.checked_add(added).is_some())
+            && open.checked_add(record.intent.qty).is_some()
+    }
+
+    fn apply_booked(&mut self, position: u64, record: &Report) -> Result<(), ApplyError> {
+        match self.book(record, record.ts_ns) {
+            Ok(booked) if (Report { journal_seq: record.journal_seq, ..booked }) == *record => {
+                self.apply_report(record, position);
+                Ok(())
+            }
+            Ok(_) => contradiction(position, "a report says otherwise than the state before it"),
+            Err(_) => contradiction(position, "a report for an order that cannot take it"),
+        }
+    }
+}
+
+fn within(position: u64, what: &'static str, id: u16, capacity: u16) -> Result<(), ApplyError> {
+    if id < capacity {
+        return Ok(());
+    }
+    Err(ApplyError::Capacity { position, what, id: u64::from(id), capacity: u64::from(capacity) })
+}
+
+fn contradiction(position: u64, what: &'static str) -> Result<(), ApplyError> {
+    Err(ApplyError::Contradiction { position, what })
+}

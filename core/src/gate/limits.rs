@@ -1,0 +1,228 @@
+//! Limits: what was set, and what the checks read.
+//!
+//! A limit that is not set does not limit. Limits that exist per strategy only take their default from a record of
+//! global scope; a symbol's collar overrides the global one.
+
+use ringfence_ipc::reason::{LimitId, Scope};
+
+/// "No limit": what an absent limit reads as.
+pub(super) const ABSENT: i64 = i64::MAX;
+/// Keys remembered per strategy when no limit says otherwise.
+pub(super) const DEFAULT_DEDUP_QUOTA: i64 = 65_536;
+const DEFAULT_DEDUP_TTL_NS: i64 = 300_000_000_000;
+const DEFAULT_MAX_CLOCK_SKEW_NS: i64 = 1_000_000_000;
+const DEFAULT_MARK_INTERVAL_NS: i64 = 100_000_000;
+const E8: i128 = 100_000_000;
+const NS_PER_S: u64 = 1_000_000_000;
+const COUNT: usize = LimitId::ALL.len();
+
+const _: () = assert!(LimitId::AllowKeyless as usize == COUNT - 2, "ids are dense: they index the set");
+
+/// The limits set for one scope, by number.
+#[derive(Clone, Debug)]
+pub(super) struct LimitSet([Option<i64>; COUNT]);
+
+impl LimitSet {
+    pub const EMPTY: Self = Self([None; COUNT]);
+
+    pub fn get(&self, limit: LimitId) -> Option<i64> {
+        self.0[limit as usize]
+    }
+
+    pub fn set(&mut self, limit: LimitId, value: i64) {
+        self.0[limit as usize] = Some(value);
+    }
+
+    fn or_absent(&self, limit: LimitId) -> i64 {
+        self.get(limit).unwrap_or(ABSENT)
+    }
+
+    /// Every limit that is set, in number order.
+    pub fn iter(&self) -> impl Iterator<Item = (LimitId, i64)> {
+        LimitId::ALL.iter().filter_map(|id| self.get(*id).map(|value| (*id, value)))
+    }
+}
+
+/// Whether a limit may be set for a scope.
+pub(super) const fn is_legal(scope: Scope, limit: LimitId) -> bool {
+    use LimitId as L;
+    match scope {
+        Scope::Global => !matches!(limit, L::None | L::TtlNs | L::Tick | L::Lot),
+        Scope::Account => matches!(limit, L::MaxGrossNotionalE8),
+        Scope::Symbol => matches!(
+            limit,
+            L::MaxOrderQty
+                | L::MaxOrderNotionalE8
+                | L::PriceCollarBps
+                | L::MaxPositionQty
+                | L::MaxGrossNotionalE8
+        ),
+        Scope::Strategy => matches!(
+            limit,
+            L::MaxOrderQty
+                | L::MaxOrderNotionalE8
+                | L::MaxPositionQty
+                | L::MaxGrossNotionalE8
+                | L::OrderRatePerS
+                | L::OrderBurst
+                | L::CancelRatePerS
+                | L::CancelBurst
+                | L::MaxOpenOrders
+                | L::DedupQuota
+                | L::CancelOnDisconnect
+        ),
+    }
+}
+
+/// A notional limit at 16 decimals; absent: no sum reaches it.
+pub(super) const fn notional_e16(limit_e8: i64) -> i128 {
+    if limit_e8 == ABSENT { i128::MAX } else { limit_e8 as i128 * E8 }
+}
+
+/// What the checks read of the global scope.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct GlobalLimits {
+    pub max_order_notional_e8: i64,
+    pub max_gross_e8: i64,
+    pub reference_max_age_ns: i64,
+    pub market_band_bps: i64,
+    pub exposure_max_symbols: i64,
+    pub dedup_ttl_ns: u64,
+    pub max_clock_skew_ns: i64,
+    pub mark_interval_ns: u64,
+    pub allow_keyless: bool,
+}
+
+impl GlobalLimits {
+    pub fn of(set: &LimitSet) -> Self {
+        let with_default = |limit, default: i64| set.get(limit).unwrap_or(default).max(0);
+        Self {
+            max_order_notional_e8: set.or_absent(LimitId::MaxOrderNotionalE8),
+            max_gross_e8: set.or_absent(LimitId::MaxGrossNotionalE8),
+            reference_max_age_ns: set.or_absent(LimitId::ReferenceMaxAgeNs),
+            market_band_bps: with_default(LimitId::MarketBandBps, 0),
+            exposure_max_symbols: set.or_absent(LimitId::ExposureMaxSymbols),
+            dedup_ttl_ns: with_default(LimitId::DedupTtlNs, DEFAULT_DEDUP_TTL_NS) as u64,
+            max_clock_skew_ns: with_default(LimitId::MaxClockSkewNs, DEFAULT_MAX_CLOCK_SKEW_NS),
+            mark_interval_ns: with_default(LimitId::MarkIntervalNs, DEFAULT_MARK_INTERVAL_NS) as u64,
+            allow_keyless: set.get(LimitId::AllowKeyless) == Some(1),
+        }
+    }
+}
+
+/// What the checks read of a symbol.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct SymbolLimits {
+    pub max_order_qty: i64,
+    pub max_order_notional_e8: i64,
+    /// [`ABSENT`]: no collar.
+    pub collar_bps: i64,
+    pub max_position_qty: i64,
+    pub max_gross_e8: i64,
+}
+
+impl SymbolLimits {
+    pub fn of(own: &LimitSet, global: &LimitSet) -> Self {
+        let collar = own.get(LimitId::PriceCollarBps).or(global.get(LimitId::PriceCollarBps));
+        Self {
+            max_order_qty: own.or_absent(LimitId::MaxOrderQty),
+            max_order_notional_e8: own.or_absent(LimitId::MaxOrderNotionalE8),
+            collar_bps: collar.unwrap_or(ABSENT),
+            max_position_qty: own.or_absent(LimitId::MaxPositionQty),
+            max_gross_e8: own.or_absent(LimitId::MaxGrossNotionalE8),
+        }
+    }
+}
+
+/// What the checks read of a strategy.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct StrategyLimits {
+    pub max_order_qty: i64,
+    pub max_order_notional_e8: i64,
+    pub max_position_qty: i64,
+    pub max_gross_e8: i64,
+    pub max_open_orders: i64,
+    pub orders: Rate,
+    pub cancels: Rate,
+}
+
+impl StrategyLimits {
+    pub fn of(own: &LimitSet, global: &LimitSet) -> Self {
+        let inherited = |limit| own.get(limit).or(global.get(limit));
+        let or_absent = |limit| inherited(limit).unwrap_or(ABSENT);
+        Self {
+            max_order_qty: or_absent(LimitId::MaxOrderQty),
+            max_order_notional_e8: own.or_absent(LimitId::MaxOrderNotionalE8),
+            max_position_qty: or_absent(LimitId::MaxPositionQty),
+            max_gross_e8: own.or_absent(LimitId::MaxGrossNotionalE8),
+            max_open_orders: or_absent(LimitId::MaxOpenOrders),
+            orders: Rate::new(inherited(LimitId::OrderRatePerS), inherited(LimitId::OrderBurst)),
+            cancels: Rate::new(inherited(LimitId::CancelRatePerS), inherited(LimitId::CancelBurst)),
+        }
+    }
+}
+
+/// A rate limit as GCRA: an intent conforms when the bucket's theoretical arrival time is at most `tolerance_ns` ahead.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Rate {
+    /// Time that one intent takes to drain, rounded up, ns. 0: no limit.
+    interval_ns: u64,
+    /// `interval * (burst - 1)`.
+    tolerance_ns: u64,
+    /// Intents at once.
+    pub burst: i64,
+}
+
+impl Rate {
+    fn new(per_s: Option<i64>, burst: Option<i64>) -> Self {
+        let Some(per_s) = per_s.filter(|rate| *rate != ABSENT) else {
+            return Self { interval_ns: 0, tolerance_ns: 0, burst: ABSENT };
+        };
+        // A rate of 0 lets one burst through and then nothing for the life of any process.
+        let interval_ns = if per_s > 0 { NS_PER_S.div_ceil(per_s as u64) } else { u64::MAX / 4 };
+        let burst = burst.unwrap_or(per_s).max(1);
+        Self { interval_ns, tolerance_ns: interval_ns.saturating_mul(burst as u64 - 1), burst }
+    }
+
+    /// Whether one more intent conforms at `now_ns`.
+    pub const fn conforms(&self, arrival_ns: u64, now_ns: u64) -> bool {
+        arrival_ns <= now_ns.saturating_add(self.tolerance_ns)
+    }
+
+    /// The theoretical arrival time after one more intent.
+    pub const fn after(&self, arrival_ns: u64, now_ns: u64) -> u64 {
+        let base = if arrival_ns > now_ns { arrival_ns } else { now_ns };
+        if self.interval_ns == 0 { arrival_ns } else { base.saturating_add(self.interval_ns) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_burst_passes_and_one_more_does_not() {
+        let rate = Rate::new(Some(10), Some(3));
+        let mut arrival = 0;
+        for _ in 0..3 {
+            assert!(rate.conforms(arrival, 1_000));
+            arrival = rate.after(arrival, 1_000);
+        }
+        assert!(!rate.conforms(arrival, 1_000));
+        assert!(!rate.conforms(arrival, 100_000_999));
+        assert!(rate.conforms(arrival, 100_001_000));
+    }
+
+    #[test]
+    fn no_rate_never_refuses_and_never_moves() {
+        let rate = Rate::new(None, Some(1));
+        assert!(rate.conforms(0, 0));
+        assert_eq!(rate.after(0, 99), 0);
+    }
+
+    #[test]
+    fn an_absent_notional_limit_is_beyond_every_sum() {
+        assert_eq!(notional_e16(ABSENT), i128::MAX);
+        assert_eq!(notional_e16(5), 500_000_000);
+    }
+}

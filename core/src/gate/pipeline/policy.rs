@@ -1,0 +1,64 @@
+//! Step 2: may anything like this pass now? Modes, the intent's own time to live, the client's clock.
+
+use ringfence_ipc::msg::IntentKind;
+use ringfence_ipc::reason::{LimitId, Mode, Reason};
+
+use super::dedup::Fresh;
+use super::{Origin, Plan, Reject};
+use crate::gate::Gate;
+
+/// An intent that the modes let pass.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::gate) struct Permitted<'a> {
+    pub(super) origin: Origin<'a>,
+    pub(super) plan: Plan,
+    _only_policy: (),
+}
+
+pub(in crate::gate) fn permit<'a>(gate: &Gate, fresh: Fresh<'a>) -> Result<Permitted<'a>, Reject> {
+    let origin = fresh.origin;
+    let operator = origin.ext.is_some();
+    for mode in [gate.mode, origin.tables.mode] {
+        if mode != Mode::AllowAll && !passes(mode, origin.kind, operator) {
+            return Err(Reject::plain(reason_of(mode)));
+        }
+    }
+    let (client_ts_ns, now_ns) = (origin.req.words[5], origin.req.now_ns);
+    let ahead_ns = client_ts_ns.saturating_sub(now_ns);
+    if ahead_ns > gate.limits.max_clock_skew_ns as u64 {
+        let observed = i64::try_from(ahead_ns).unwrap_or(i64::MAX);
+        return Err(Reject::limit(
+            Reason::ClockSkew,
+            LimitId::MaxClockSkewNs,
+            observed,
+            gate.limits.max_clock_skew_ns,
+        ));
+    }
+    let ttl_ns = if origin.kind == IntentKind::New { origin.req.words[6] } else { 0 };
+    if ttl_ns != 0 && now_ns > client_ts_ns.saturating_add(ttl_ns) {
+        let age = i64::try_from(now_ns - client_ts_ns).unwrap_or(i64::MAX);
+        let ttl = i64::try_from(ttl_ns).unwrap_or(i64::MAX);
+        return Err(Reject::limit(Reason::TtlExpired, LimitId::TtlNs, age, ttl));
+    }
+    Ok(Permitted { origin, plan: fresh.plan, _only_policy: () })
+}
+
+/// What a mode lets pass. Force flat works in `CancelOnly`; after a kill nothing leaves but cancels.
+const fn passes(mode: Mode, kind: IntentKind, operator: bool) -> bool {
+    match (mode, kind) {
+        (Mode::AllowAll, _) => true,
+        (_, IntentKind::MassCancel) if operator => true,
+        (Mode::CancelOnly | Mode::Killed, IntentKind::Cancel | IntentKind::MassCancel) => true,
+        (Mode::CancelOnly, IntentKind::ForceFlat) => true,
+        (Mode::CancelOnly | Mode::RejectAll | Mode::Killed, _) => false,
+    }
+}
+
+const fn reason_of(mode: Mode) -> Reason {
+    match mode {
+        Mode::AllowAll => Reason::Ok,
+        Mode::CancelOnly => Reason::ModeCancelOnly,
+        Mode::RejectAll => Reason::ModeRejectAll,
+        Mode::Killed => Reason::Killed,
+    }
+}

@@ -1,0 +1,195 @@
+//! The gate as its readers see it.
+
+use ringfence_ipc::msg::{AccountId, OrderId, StrategyId, SymbolId};
+use ringfence_ipc::reason::{LimitId, Mode, Scope};
+use ringfence_ipc::symbol::Symbol;
+
+use super::api::{Capacity, OrderView, PositionView, Totals};
+use super::orders::Order;
+use super::position::Position;
+use super::{Gate, StrategyTables};
+
+impl Gate {
+    /// What it was built for.
+    #[must_use]
+    pub const fn capacity(&self) -> Capacity {
+        self.cap
+    }
+
+    /// The life of the journal it is in: the high bits of new order ids.
+    #[must_use]
+    pub const fn epoch(&self) -> u16 {
+        self.epoch
+    }
+
+    /// The seed for the next strategy's tables.
+    #[must_use]
+    pub const fn hash_seed(&self) -> u64 {
+        self.hash_seed
+    }
+
+    /// Orders that are not final, in no particular order.
+    pub fn open_orders(&self) -> impl Iterator<Item = OrderView> + '_ {
+        self.orders.iter_open().map(|order| self.view(order))
+    }
+
+    /// How many orders are not final.
+    #[must_use]
+    pub const fn open_order_count(&self) -> usize {
+        self.orders.open()
+    }
+
+    /// The open orders of one strategy, oldest first.
+    pub fn open_orders_of(&self, strategy: StrategyId) -> impl Iterator<Item = OrderView> + '_ {
+        let tables = self.registered(strategy);
+        tables.into_iter().flat_map(|t| self.orders.walk(&t.open)).map(|(_, order)| self.view(order))
+    }
+
+    /// The order with this id, final or not, while its slot is not taken again.
+    #[must_use]
+    pub fn order(&self, id: OrderId) -> Option<OrderView> {
+        self.orders.get(id).map(|order| self.view(order))
+    }
+
+    /// Every position that ever was, in the order they began.
+    pub fn positions(&self) -> impl Iterator<Item = PositionView> + '_ {
+        self.positions[..self.positions_used].iter().map(|position| self.value(position))
+    }
+
+    /// One strategy's position in one symbol.
+    #[must_use]
+    pub fn position(&self, strategy: StrategyId, symbol: SymbolId) -> Option<PositionView> {
+        self.registered(strategy).and_then(|t| self.position_of(t, symbol)).map(|p| self.value(p))
+    }
+
+    /// Sums over all positions, saturating.
+    #[must_use]
+    pub fn totals(&self) -> Totals {
+        let start = Totals { gross_e16: self.gross_e16, ..Totals::default() };
+        self.positions().fold(start, |t, p| Totals {
+            realised_e16: t.realised_e16.saturating_add(p.realised_e16),
+            unrealised_e16: t.unrealised_e16.saturating_add(p.unrealised_e16),
+            fees_e8: t.fees_e8.saturating_add(p.fees_e8),
+            gross_e16: t.gross_e16,
+            fills: t.fills + p.fills,
+        })
+    }
+
+    /// Worst-case gross notional of one scope at 16 decimals; `None`: there is no such account, symbol or strategy.
+    #[must_use]
+    pub fn gross_e16(&self, scope: Scope, scope_id: u16) -> Option<i128> {
+        let id = usize::from(scope_id);
+        match scope {
+            Scope::Global => Some(self.gross_e16),
+            Scope::Account => self.accounts.get(id).map(|a| a.gross_e16),
+            Scope::Symbol => self.symbols.get(id).filter(|s| s.known).map(|s| s.gross_e16),
+            Scope::Strategy => self.registered(scope_id).map(|t| t.gross_e16),
+        }
+    }
+
+    /// The mode of the whole gate (`None`) or of one strategy without the gate's; unknown strategies pass nothing.
+    #[must_use]
+    pub fn mode(&self, strategy: Option<StrategyId>) -> Mode {
+        match strategy {
+            None => self.mode,
+            Some(id) => self.registered(id).map_or(Mode::RejectAll, |t| t.mode),
+        }
+    }
+
+    /// The value of a limit set for exactly this scope; `None`: not set.
+    #[must_use]
+    pub fn limit(&self, scope: Scope, scope_id: u16, limit: LimitId) -> Option<i64> {
+        let (sets, id) = (&self.limit_sets, usize::from(scope_id));
+        match scope {
+            Scope::Global => Some(&sets.global),
+            Scope::Account => sets.accounts.get(id),
+            Scope::Symbol => sets.symbols.get(id),
+            Scope::Strategy => sets.strategies.get(id),
+        }?
+        .get(limit)
+    }
+
+    /// Every limit that is set: scope, id, limit, value.
+    pub fn limits(&self) -> impl Iterator<Item = (Scope, u16, LimitId, i64)> + '_ {
+        let sets = &self.limit_sets;
+        let scopes = [
+            (Scope::Global, std::slice::from_ref(&sets.global)),
+            (Scope::Account, &sets.accounts),
+            (Scope::Symbol, &sets.symbols),
+            (Scope::Strategy, &sets.strategies),
+        ];
+        scopes.into_iter().flat_map(|(scope, sets)| {
+            let numbered = sets.iter().zip(0u16..);
+            numbered
+                .flat_map(move |(set, id)| set.iter().map(move |(limit, value)| (scope, id, limit, value)))
+        })
+    }
+
+    /// A symbol of the table.
+    #[must_use]
+    pub fn symbol(&self, id: SymbolId) -> Option<Symbol> {
+        self.symbols.get(usize::from(id)).filter(|s| s.known).map(|s| s.symbol)
+    }
+
+    /// Every strategy that may trade, by id.
+    pub fn strategies(&self) -> impl Iterator<Item = (StrategyId, AccountId, &str)> + '_ {
+        self.strategies.iter().flatten().filter(|t| t.registered).map(|t| (t.id, t.account, t.name()))
+    }
+
+    /// The strategy known under this name, and its account.
+    #[must_use]
+    pub fn strategy_by_name(&self, name: &str) -> Option<(StrategyId, AccountId)> {
+        self.strategies().find(|(_, _, n)| *n == name).map(|(id, account, _)| (id, account))
+    }
+
+    /// The lowest strategy id that is free, if any.
+    #[must_use]
+    pub fn free_strategy_id(&self) -> Option<StrategyId> {
+        (0..self.cap.max_strategies).find(|id| self.strategies[usize::from(*id)].is_none())
+    }
+
+    /// Keys remembered over all strategies.
+    #[must_use]
+    pub fn dedup_keys(&self) -> u64 {
+        self.strategies.iter().flatten().map(|t| t.window.keys()).sum()
+    }
+
+    /// How far back the shortest dedup window in use reaches, ns; 0: none is in use.
+    #[must_use]
+    pub fn dedup_effective_age_ns(&self, now_ns: u64) -> u64 {
+        let ages = self.strategies.iter().flatten().filter(|t| t.window.keys() > 0);
+        ages.map(|t| t.window.age_ns(now_ns)).min().unwrap_or(0)
+    }
+
+    fn view(&self, order: &Order) -> OrderView {
+        order.view(self.registered(order.strategy).map_or(0, |t| t.account))
+    }
+
+    fn value(&self, p: &Position) -> PositionView {
+        let symbol = &self.symbols[usize::from(p.symbol)];
+        let mark_price = symbol.marked.mark();
+        let unrealised_e16 =
+            if mark_price > 0 || p.qty == 0 { p.unrealised_e16(&symbol.contract, mark_price) } else { 0 };
+        PositionView {
+            strategy: p.strategy,
+            account: p.account,
+            symbol: p.symbol,
+            qty: p.qty,
+            open_buys: p.open_buys,
+            open_sells: p.open_sells,
+            cost_e16: p.cost_e16,
+            realised_e16: p.realised_e16,
+            unrealised_e16,
+            fees_e8: p.fees_e8,
+            fills: p.fills,
+            mark_price,
+        }
+    }
+}
+
+impl StrategyTables {
+    fn name(&self) -> &str {
+        let len = self.name.iter().position(|b| *b == 0).unwrap_or(self.name.len());
+        std::str::from_utf8(&self.name[..len]).unwrap_or("?")
+    }
+}

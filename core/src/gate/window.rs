@@ -1,0 +1,351 @@
+//! The dedup window of one strategy: which keys were decided, and how.
+//!
+//! ```text
+//!  tags     [bucket 0: 32 x u16 = one line][bucket 1]...      tag = generation u3 | fingerprint u13; 0 = empty
+//!  entries  [slot 0: one line][slot 1]...                     slot = bucket * 32 + lane
+//!  overflow [bucket 0: u8][bucket 1]...                       bit g: keys of generation g spilled to the neighbour
+//! ```
+//!
+//! Nothing is ever deleted by key. Keys belong to generations; four are live. When the youngest is full or old enough,
+//! the oldest expires: its tags count as free from then on, a sweep clears one bucket per insert, and `horizon` becomes
+//! its newest client timestamp. An unknown key stamped at or before the horizon may be a repeat whose answer is gone, so
+//! it is stale: a repeat is never executed twice, at any rate.
+//!
+//! Only journalled decisions are inserted, so a replay of the journal rebuilds the window exactly.
+
+use std::hint::black_box;
+
+use ringfence_ipc::msg::{IntentKind, Key, Outcome};
+use ringfence_ipc::reason::{LimitId, Reason};
+
+/// Tags of one bucket: one cache line.
+const LANES: usize = 32;
+/// Generations that are live at once.
+const LIVE: u16 = 4;
+/// Generation numbers run 1..=7; the three that are not live keep a freshly expired one apart from the next.
+const GENERATIONS: u16 = 7;
+const GENERATION_SHIFT: u32 = 13;
+const FINGERPRINT: u16 = (1 << GENERATION_SHIFT) - 1;
+const MIN_SLOTS: usize = 2 * LANES;
+
+const _: () = assert!(GENERATIONS > LIVE && GENERATIONS < 8, "a generation is three bits, and 0 means empty");
+const _: () = assert!(size_of::<Bucket>() == 64 && size_of::<Entry>() == 64);
+
+#[derive(Clone, Copy, Debug)]
+#[repr(C, align(64))]
+struct Bucket([u16; LANES]);
+
+/// What was decided under one key: one cache line.
+#[derive(Clone, Copy, Debug)]
+#[repr(C, align(64))]
+pub(super) struct Entry {
+    /// The whole key; tags only hint.
+    pub key: Key,
+    /// Digest of the intent's content, see [`DedupWindow::content`].
+    pub content: u64,
+    /// Journal position of the decision.
+    pub journal_seq: u64,
+    /// When it was decided, gate time ns.
+    pub decided_at_ns: u64,
+    /// Accepted: the order id. Rejected: the observed value.
+    pub value: u64,
+    /// Rejected: the limit's value.
+    pub limit: i64,
+    /// Why.
+    pub reason: Reason,
+    /// Which limit.
+    pub limit_id: LimitId,
+    /// Accepted or rejected.
+    pub outcome: Outcome,
+    /// What was asked; `None`: nothing yet, a cancel came first.
+    pub kind: Option<IntentKind>,
+}
+
+impl Entry {
+    const EMPTY: Self = Self {
+        key: 0,
+        content: 0,
+        journal_seq: 0,
+        decided_at_ns: 0,
+        value: 0,
+        limit: 0,
+        reason: Reason::Ok,
+        limit_id: LimitId::None,
+        outcome: Outcome::Rejected,
+        kind: None,
+    };
+}
+
+/// Where a new key goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Spot {
+    hash: u64,
+    slot: u32,
+    /// The slot is free only once the oldest generation has gone.
+    rotate: bool,
+}
+
+/// What the window knows of a key.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Probe<'a> {
+    /// It was decided.
+    Known(&'a Entry),
+    /// It is new, and this is its place.
+    Vacant(Spot),
+    /// It is new, and there is no place until the sweep is round.
+    Full,
+}
+
+#[derive(Debug)]
+pub(super) struct DedupWindow {
+    tags: Box<[Bucket]>,
+    entries: Box<[Entry]>,
+    overflow: Box<[u8]>,
+    seed: [u64; 2],
+    /// The generation that inserts go to, 1..=7.
+    current: u16,
+    /// `generation << 13` of the one whose tags are being swept; 0: none yet.
+    expired: u16,
+    /// Buckets swept since the last rotation; a rotation needs all of them.
+    swept: usize,
+    /// Keys per generation, by generation number.
+    counts: [u64; 8],
+    /// Newest client timestamp per generation, ns.
+    newest_ns: [u64; 8],
+    /// First insert per generation, gate time ns.
+    opened_ns: [u64; 8],
+    per_generation: u64,
+    horizon_ns: u64,
+}
+
+impl DedupWindow {
+    /// Remembers at least 3/4 `quota` keys and, but for a sweep that is not round yet, at most `quota`.
+    pub fn new(quota: usize, seed: u64) -> Self {
+        let slots = quota.saturating_mul(2).clamp(MIN_SLOTS, 1 << 31).next_power_of_two();
+        let buckets = slots / LANES;
+        let mut tags = vec![Bucket([0; LANES]); buckets].into_boxed_slice();
+        let mut overflow = vec![0u8; buckets].into_boxed_slice();
+        // Zeroed memory is not mapped before its first write; the gate thread must not be the one to fault.
+        tags.iter_mut().for_each(|bucket| bucket.0[0] = black_box(0));
+        overflow.iter_mut().for_each(|mask| *mask = black_box(0));
+        Self {
+            tags,
+            entries: vec![Entry::EMPTY; slots].into_boxed_slice(),
+            overflow,
+            seed: [mix(seed, 0x9e37_79b9_7f4a_7c15), mix(seed, 0xd1b5_4a32_d192_ed03)],
+            current: 1,
+            expired: 0,
+            swept: buckets,
+            counts: [0; 8],
+            newest_ns: [0; 8],
+            opened_ns: [0; 8],
+            per_generation: (quota as u64 / u64::from(LIVE)).max(1),
+            horizon_ns: 0,
+        }
+    }
+
+    /// Unknown keys stamped at or before this may be repeats, ns.
+    pub const fn horizon_ns(&self) -> u64 {
+        self.horizon_ns
+    }
+
+    /// Keys remembered.
+    pub fn keys(&self) -> u64 {
+        self.live().map(|g| self.counts[usize::from(g)]).sum()
+    }
+
+    /// How far back the window reaches at `now_ns`; 0 when it is empty.
+    pub fn age_ns(&self, now_ns: u64) -> u64 {
+        let oldest = self.live().filter(|g| self.counts[usize::from(*g)] > 0).last();
+        oldest.map_or(0, |g| now_ns.saturating_sub(self.opened_ns[usize::from(g)]))
+    }
+
+    /// Every remembered entry, in no particular order.
+    pub fn entries(&self) -> impl Iterator<Item = &Entry> {
+        let tags = self.tags.iter().flat_map(|bucket| bucket.0);
+        tags.zip(self.entries.iter()).filter(|(tag, _)| self.is_live(*tag)).map(|(_, entry)| entry)
+    }
+
+    /// Digest of an intent's content: what must be equal for a repeat to be the same intent.
+    ///
+    /// The timestamp is not part of it, and neither is the operator's extension, whose id the key is made from.
+    pub fn content(&self, header: u64, price: u64, qty: u64, ttl_or_target: u64) -> u64 {
+        let a = mix(header ^ self.seed[0], price ^ self.seed[1]);
+        let b = mix(qty ^ self.seed[1], ttl_or_target ^ self.seed[0]);
+        mix(a ^ self.seed[1], b ^ 0xa076_1d64_78bd_642f)
+    }
+
+    /// Asks for the lines that probing `key` will read. The loads retire without anyone waiting for their values.
+    pub fn prefetch(&self, key: Key) {
+        let (bucket, _) = self.place(self.hash(key));
+        black_box(self.tags[bucket].0[0]);
+        black_box(self.overflow[bucket]);
+    }
+
+    /// Looks `key` up.
+    pub fn probe(&self, key: Key) -> Probe<'_> {
+        let hash = self.hash(key);
+        let (home, fingerprint) = self.place(hash);
+        if let Some(entry) = self.find(home, fingerprint, key) {
+            return Probe::Known(entry);
+        }
+        if self.overflow[home] != 0
+            && let Some(entry) = self.find(home ^ 1, fingerprint, key)
+        {
+            return Probe::Known(entry);
+        }
+        let lane = first_free(&self.tags[home], self.expired);
+        if lane < LANES {
+            let slot = home * LANES + lane;
+            // The line that commit will write: on its way while the other steps run.
+            black_box(self.entries[slot].journal_seq);
+            return Probe::Vacant(Spot { hash, slot: slot as u32, rotate: false });
+        }
+        self.crowded(hash, home)
+    }
+
+    /// Whether two more keys certainly find a place wherever they belong.
+    pub fn has_room_beside(&self, key: Key, spot: Spot) -> bool {
+        let (home, _) = self.place(self.hash(key));
+        let free = |bucket: usize| self.tags[bucket].0.iter().filter(|tag| !self.is_live(**tag)).count();
+        let needed = if (spot.slot as usize / LANES) | 1 == home | 1 { 2 } else { 1 };
+        free(home) + free(home ^ 1) >= needed
+    }
+
+    /// Puts an entry into the place that [`DedupWindow::probe`] found for its key, with nothing inserted between.
+    pub fn insert(&mut self, spot: Spot, entry: Entry, client_ts_ns: u64, now_ns: u64, ttl_ns: u64) {
+        let slot = spot.slot as usize;
+        let (home, fingerprint) = self.place(spot.hash);
+        if spot.rotate || self.is_rotation_due(now_ns, ttl_ns) {
+            self.rotate();
+        }
+        let generation = usize::from(self.current);
+        if self.counts[generation] == 0 {
+            self.opened_ns[generation] = now_ns;
+        }
+        self.counts[generation] += 1;
+        self.newest_ns[generation] = self.newest_ns[generation].max(client_ts_ns);
+        self.tags[slot / LANES].0[slot % LANES] = self.current << GENERATION_SHIFT | fingerprint;
+        if slot / LANES != home {
+            self.overflow[home] |= 1 << generation;
+        }
+        self.entries[slot] = entry;
+        self.sweep_one();
+    }
+
+    fn hash(&self, key: Key) -> u64 {
+        mix(
+            mix(key as u64 ^ self.seed[0], (key >> 64) as u64 ^ self.seed[1]) ^ self.seed[0],
+            0xe703_7ed1_a0b4_28db,
+        )
+    }
+
+    fn place(&self, hash: u64) -> (usize, u16) {
+        ((hash >> 16) as usize & (self.tags.len() - 1), hash as u16 & FINGERPRINT)
+    }
+
+    fn find(&self, bucket: usize, fingerprint: u16, key: Key) -> Option<&Entry> {
+        let tags = &self.tags[bucket];
+        if !has_match(tags, fingerprint, self.expired) {
+            return None;
+        }
+        let lanes = (0..LANES).filter(|lane| is_match(tags.0[*lane], fingerprint, self.expired));
+        lanes.map(|lane| &self.entries[bucket * LANES + lane]).find(|entry| entry.key == key)
+    }
+
+    /// The home bucket is full: the neighbour, or the place of the oldest generation once that may go.
+    #[cold]
+    fn crowded(&self, hash: u64, home: usize) -> Probe<'_> {
+        let spot = |bucket: usize, lane: usize, rotate: bool| {
+            Probe::Vacant(Spot { hash, slot: (bucket * LANES + lane) as u32, rotate })
+        };
+        let lane = first_free(&self.tags[home ^ 1], self.expired);
+        if lane < LANES {
+            return spot(home ^ 1, lane, false);
+        }
+        if self.swept < self.tags.len() {
+            return Probe::Full;
+        }
+        let oldest = self.oldest() << GENERATION_SHIFT;
+        for bucket in [home, home ^ 1] {
+            let lane = first_free(&self.tags[bucket], oldest);
+            if lane < LANES {
+                return spot(bucket, lane, true);
+            }
+        }
+        Probe::Full
+    }
+
+    fn is_rotation_due(&self, now_ns: u64, ttl_ns: u64) -> bool {
+        let generation = usize::from(self.current);
+        let inserted = self.counts[generation];
+        let old = inserted > 0 && now_ns.saturating_sub(self.opened_ns[generation]) >= ttl_ns / 3;
+        (inserted >= self.per_generation || old) && self.swept >= self.tags.len()
+    }
+
+    #[cold]
+    fn rotate(&mut self) {
+        let oldest = self.oldest();
+        let gone = usize::from(oldest);
+        self.horizon_ns = self.horizon_ns.max(self.newest_ns[gone]);
+        (self.counts[gone], self.newest_ns[gone], self.opened_ns[gone]) = (0, 0, 0);
+        self.expired = oldest << GENERATION_SHIFT;
+        self.swept = 0;
+        self.current = self.current % GENERATIONS + 1;
+    }
+
+    fn sweep_one(&mut self) {
+        if self.swept >= self.tags.len() {
+            return;
+        }
+        for tag in &mut self.tags[self.swept].0 {
+            *tag = if *tag & !FINGERPRINT == self.expired { 0 } else { *tag };
+        }
+        self.overflow[self.swept] &= !(1u8 << (self.expired >> GENERATION_SHIFT));
+        self.swept += 1;
+    }
+
+    const fn is_live(&self, tag: u16) -> bool {
+        tag > FINGERPRINT && tag & !FINGERPRINT != self.expired
+    }
+
+    fn oldest(&self) -> u16 {
+        back(self.current, LIVE - 1)
+    }
+
+    /// Live generations, youngest first.
+    fn live(&self) -> impl Iterator<Item = u16> {
+        let current = self.current;
+        (0..LIVE).map(move |n| back(current, n))
+    }
+}
+
+/// The generation `n` before `generation`.
+const fn back(generation: u16, n: u16) -> u16 {
+    (generation + GENERATIONS - 1 - n) % GENERATIONS + 1
+}
+
+/// Multiply and fold: every bit of both words reaches every bit of the result.
+const fn mix(a: u64, b: u64) -> u64 {
+    let product = a as u128 * b as u128;
+    product as u64 ^ (product >> 64) as u64
+}
+
+const fn is_match(tag: u16, fingerprint: u16, expired: u16) -> bool {
+    tag & FINGERPRINT == fingerprint && tag > FINGERPRINT && tag & !FINGERPRINT != expired
+}
+
+/// Written without early exit so that it compiles to a handful of vector instructions.
+fn has_match(bucket: &Bucket, fingerprint: u16, expired: u16) -> bool {
+    bucket.0.iter().fold(false, |found, tag| found | is_match(*tag, fingerprint, expired))
+}
+
+/// The first lane that is empty or holds an expired tag; `LANES` or more: none. Branch-free like [`has_match`].
+fn first_free(bucket: &Bucket, expired: u16) -> usize {
+    let mut first = u16::MAX;
+    for (lane, tag) in bucket.0.iter().enumerate() {
+        let free = (*tag <= FINGERPRINT) | (*tag & !FINGERPRINT == expired);
+        first = first.min(if free { lane as u16 } else { u16::MAX });
+    }
+    usize::from(first)
+}
