@@ -5,6 +5,7 @@
 //! Every row checks that its work was done. Started by `cargo xtask bench`.
 
 mod args;
+mod html;
 mod machine;
 mod peer;
 mod raw;
@@ -69,6 +70,6 @@ fn run(options: Options) -> Result<bool> {
     };
     report.write(&bench.options.out)?;
     println!("{}", report.markdown());
-    println!("written to {}/report.json and report.md", bench.options.out.display());
+    println!("written to {}/report.json, .md and .html", bench.options.out.display());
     Ok(report.failed.is_empty())
 }

@@ -1,4 +1,4 @@
-//! The report: JSON for machines, Markdown for the README.
+//! The report: JSON for machines, Markdown for the README, a page for the eye.
 
 use std::fmt::Write as _;
 use std::path::Path;
@@ -25,7 +25,7 @@ pub struct Report {
 }
 
 impl Report {
-    /// Writes `report.json` and `report.md` into `dir`.
+    /// Writes `report.json`, `report.md` and `report.html` into `dir`.
     ///
     /// # Errors
     /// The directory cannot be made or written.
@@ -36,7 +36,8 @@ impl Report {
         };
         std::fs::create_dir_all(dir).with_context(|| format!("cannot create {}", dir.display()))?;
         write("report.json", serde_json::to_string_pretty(&self.json())? + "\n")?;
-        write("report.md", self.markdown())
+        write("report.md", self.markdown())?;
+        write("report.html", crate::html::page(self))
     }
 
     fn json(&self) -> Value {

@@ -113,6 +113,7 @@ impl Driver {
             journal,
             accepted: 0,
             booked: 0,
+            first_reject: None,
             intents,
         })
     }

@@ -5,7 +5,6 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use anyhow::{Result, anyhow, ensure};
-use ringfence_ipc::msg::Words;
 use rtrb::{Consumer, Producer, RingBuffer};
 
 use crate::machine::{FAR_CPU, pin};
@@ -15,10 +14,15 @@ const SLOTS: usize = 1024;
 /// Word 0 of the message that ends a phase.
 const STOP: u64 = u64::MAX;
 
+/// The same payload, on a cache line of its own: rtrb at its best.
+#[derive(Clone, Copy, PartialEq, Eq)]
+#[repr(align(64))]
+struct Line([u64; 7]);
+
 /// The near end.
 pub struct RtrbEcho {
-    requests: Producer<Words>,
-    answers: Consumer<Words>,
+    requests: Producer<Line>,
+    answers: Consumer<Line>,
     start: mpsc::Sender<()>,
     far_end: JoinHandle<Result<u64>>,
     clock: Ticks,
@@ -54,7 +58,7 @@ impl RtrbEcho {
     #[inline]
     fn trip(&mut self, head: u64) -> Result<()> {
         self.count += 1;
-        let message = [head, self.count, 2, 3, 4, 5, 6];
+        let message = Line([head, self.count, 2, 3, 4, 5, 6]);
         self.requests.push(message)?;
         let echoed = spin_until(|| Ok(self.answers.pop().ok()))?;
         ensure!(echoed == message, "the echo changed the message");
@@ -73,8 +77,8 @@ impl Subject for RtrbEcho {
 
 fn echo(
     started: &mpsc::Receiver<()>,
-    mut requests: Consumer<Words>,
-    mut answers: Producer<Words>,
+    mut requests: Consumer<Line>,
+    mut answers: Producer<Line>,
 ) -> Result<u64> {
     pin(FAR_CPU)?;
     let mut echoed = 0;
@@ -83,7 +87,7 @@ fn echo(
             let message = spin_until(|| Ok(requests.pop().ok()))?;
             answers.push(message)?;
             echoed += 1;
-            if message[0] == STOP {
+            if message.0[0] == STOP {
                 break;
             }
         }
