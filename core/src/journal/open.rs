@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use ringfence_ipc::journal::archive::{ReadAt, SegmentHeader, chain_seed};
+use ringfence_ipc::journal::archive::{DurableMark, ReadAt, SegmentHeader, chain_seed};
 use ringfence_ipc::journal::hot::{
     HotError, HotHeader, HotReader, Look, MAX_HOT_SLOTS, MIN_HOT_SLOTS, status,
 };
@@ -251,7 +251,7 @@ impl<M: Medium> Opened<M> {
 struct ArchiveEnd<F> {
     state: ArchiveState,
     position: u64,
-    durable: u64,
+    durable: DurableMark,
     chain: Option<u32>,
     journal_id: Option<u64>,
     epoch: u64,
@@ -268,7 +268,7 @@ impl<F> ArchiveEnd<F> {
             return Ok(Self {
                 state: ArchiveState::Empty,
                 position: FIRST_POSITION,
-                durable: FIRST_POSITION,
+                durable: DurableMark { position: FIRST_POSITION, spare: 0 },
                 chain: None,
                 journal_id: None,
                 epoch: 0,
@@ -289,7 +289,7 @@ impl<F> ArchiveEnd<F> {
         };
         let (position, durable, header) = (reader.position(), reader.durable(), *reader.header());
         Ok(Self {
-            state: ArchiveState::of(tail, position > FIRST_POSITION, position < durable),
+            state: ArchiveState::of(tail, position > FIRST_POSITION, position < durable.position),
             position,
             durable,
             chain: Some(reader.chain()),

@@ -4,7 +4,7 @@ use std::io;
 use std::sync::Arc;
 
 use ringfence_ipc::journal::archive::{
-    MARK_OFFSETS, SEGMENT_HEADER_BYTES, SegmentHeader, read_full, seal_slot,
+    DurableMark, MARK_OFFSETS, SEGMENT_HEADER_BYTES, SegmentHeader, read_full, seal_slot,
 };
 use ringfence_ipc::msg::{SLOT_BYTES, Words};
 
@@ -32,7 +32,8 @@ pub(super) struct SegmentWriter<M: Medium> {
     staged: u64,
     written: u64,
     synced: u64,
-    marks: usize,
+    /// Which of the segment's two durable marks is written next.
+    spare_mark: usize,
     buffer: Vec<u8>,
 }
 
@@ -55,7 +56,7 @@ impl<M: Medium> SegmentWriter<M> {
             staged: position,
             written: position,
             synced: position,
-            marks: 0,
+            spare_mark: 0,
             buffer: Vec::with_capacity(GROUP_BYTES),
         }
     }
@@ -90,10 +91,11 @@ impl<M: Medium> SegmentWriter<M> {
     ///
     /// After a failed sync the cache may hold pages that the disk does not and that it takes for clean: only writing
     /// them again brings them there.
-    pub(super) fn settle(&mut self, durable: u64) -> io::Result<()> {
+    pub(super) fn settle(&mut self, durable: DurableMark) -> io::Result<()> {
         let Some(OpenSegment { file, header }) = &self.current else { return Ok(()) };
         let end = header.offset_of(self.written);
-        let mut at = header.offset_of(durable);
+        let mut at = header.offset_of(durable.position);
+        self.spare_mark = durable.spare;
         file.resize(end, header.file_bytes())?;
         let mut copy = vec![0; COPY_BYTES];
         while at < end {
@@ -148,8 +150,9 @@ impl<M: Medium> SegmentWriter<M> {
     /// Writes down that everything below `durable` is on disk; itself on disk after the next [`Self::sync`].
     pub(super) fn mark(&mut self, durable: u64) -> io::Result<()> {
         let Some(OpenSegment { file, header }) = &self.current else { return Ok(()) };
-        self.marks = (self.marks + 1) % MARK_OFFSETS.len();
-        file.write_at(&header.encode_mark(durable.max(header.first)), MARK_OFFSETS[self.marks])
+        file.write_at(&header.encode_mark(durable.max(header.first)), MARK_OFFSETS[self.spare_mark])?;
+        self.spare_mark = 1 - self.spare_mark;
+        Ok(())
     }
 
     /// Ends in good order: everything on disk, and marked so.
@@ -174,6 +177,7 @@ impl<M: Medium> SegmentWriter<M> {
         head[..fields.len()].copy_from_slice(&fields);
         let file = self.medium.create_segment(header.first, &head, header.file_bytes())?;
         self.current = Some(OpenSegment { file, header });
+        self.spare_mark = 0;
         Ok(())
     }
 }

@@ -60,12 +60,12 @@ impl Writer {
     /// Whether `records` more records of any size may be appended one after the other.
     #[inline]
     pub fn room_for(&mut self, class: Class, records: u64) -> bool {
-        let mut end = self.position + records.saturating_mul(RECORD_SLOTS);
+        let mut end = self.position.saturating_add(records.saturating_mul(RECORD_SLOTS));
         if class == Class::Order {
             if self.status.get() & (status::DISK_LOW | status::FAILED) != 0 {
                 return false;
             }
-            end += (self.mask + 1) / RESERVE;
+            end = end.saturating_add((self.mask + 1) / RESERVE);
         }
         if end <= self.limit {
             return true;

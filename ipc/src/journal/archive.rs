@@ -59,6 +59,15 @@ pub struct SegmentHeader {
     pub chain: u32,
 }
 
+/// What the two marks of a segment say together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DurableMark {
+    /// Every position below it was on disk.
+    pub position: u64,
+    /// Which of the two may be written next: the other one still counts, should this write be torn.
+    pub spare: usize,
+}
+
 /// Why the head of a file is no segment header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum HeaderError {
@@ -183,26 +192,26 @@ impl SegmentHeader {
         bytes
     }
 
-    /// The durable mark in a segment's header page: the first position that may be missing.
+    /// The durable mark in a segment's header page.
     ///
     /// # Errors
     /// [`HeaderError::Marks`] when something was written and none of it can be read.
-    pub fn decode_marks(&self, page: &[u8]) -> Result<u64, HeaderError> {
+    pub fn decode_marks(&self, page: &[u8]) -> Result<DurableMark, HeaderError> {
         let mut best = None;
         let mut blank = 0;
-        for offset in MARK_OFFSETS {
+        for (turn, offset) in MARK_OFFSETS.into_iter().enumerate() {
             let at = offset as usize;
             let bytes = page.get(at..at + MARK_BYTES).ok_or(HeaderError::Short)?;
             let (position, crc) = (word(bytes, 0), word(bytes, 1));
             if position == 0 && crc == 0 {
                 blank += 1;
             } else if crc == u64::from(self.mark_crc(position)) && position >= self.first {
-                best = best.max(Some(position));
+                best = best.max(Some((position, turn)));
             }
         }
         match best {
-            Some(position) => Ok(position),
-            None if blank > 0 => Ok(self.first),
+            Some((position, turn)) => Ok(DurableMark { position, spare: 1 - turn }),
+            None if blank > 0 => Ok(DurableMark { position: self.first, spare: 0 }),
             None => Err(HeaderError::Marks),
         }
     }

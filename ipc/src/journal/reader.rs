@@ -95,7 +95,7 @@ impl ArchiveReader {
         }
         found.segments = reader.scan.firsts().len();
         found.end_position = reader.position();
-        found.durable_position = reader.scan.segment().map_or(0, |segment| segment.durable());
+        found.durable_position = reader.scan.segment().map_or(0, |segment| segment.durable().position);
         found.tail = reader.scan.tail();
         found
     }

@@ -5,8 +5,8 @@
 use std::io;
 
 use super::archive::{
-    HEADER_FIELD_BYTES, HeaderError, ReadAt, SECTOR_BYTES, SEGMENT_HEADER_BYTES, SegmentHeader, SlotState,
-    Tail, chain_after, check_slot, payload, read_full,
+    DurableMark, HEADER_FIELD_BYTES, HeaderError, ReadAt, SECTOR_BYTES, SEGMENT_HEADER_BYTES, SegmentHeader,
+    SlotState, Tail, chain_after, check_slot, payload, read_full,
 };
 use super::record::{MAX_RECORD_SLOTS, Record, RecordError};
 use crate::msg::{SLOT_BYTES, Words};
@@ -42,7 +42,7 @@ pub enum Scan {
 pub struct SegmentReader<R> {
     source: R,
     header: SegmentHeader,
-    durable: u64,
+    durable: DurableMark,
     position: u64,
     chain: u32,
     buffer: Vec<u8>,
@@ -70,9 +70,9 @@ impl<R: ReadAt> SegmentReader<R> {
         &self.header
     }
 
-    /// The durable mark as read at open: every position below it was on disk.
+    /// The durable mark as read at open.
     #[must_use]
-    pub const fn durable(&self) -> u64 {
+    pub const fn durable(&self) -> DurableMark {
         self.durable
     }
 
@@ -155,7 +155,8 @@ impl<R: ReadAt> SegmentReader<R> {
         {
             return Ok(at as usize);
         }
-        self.buffer.resize(BUFFER_BYTES, 0);
+        let room = (self.header.capacity as usize).saturating_mul(SLOT_BYTES);
+        self.buffer.resize(room.min(BUFFER_BYTES), 0);
         let filled = read_full(&self.source, &mut self.buffer, self.header.offset_of(self.position))?;
         self.held = (self.position, filled, end);
         Ok(0)
@@ -396,7 +397,7 @@ impl<S: Segments> ArchiveScan<S> {
     /// [`ArchiveError::Damaged`] when it is not, or when records are missing that were on disk.
     pub fn judge_tail(&self) -> Result<(), ArchiveError> {
         let (Some(reader), Some(tail)) = (&self.current, self.tail) else { return Ok(()) };
-        if tail.is_crash_trace() && reader.position() >= reader.durable() {
+        if tail.is_crash_trace() && reader.position() >= reader.durable().position {
             return Ok(());
         }
         Err(ArchiveError::Damaged { segment: reader.header().first, position: reader.position(), tail })

@@ -1,0 +1,88 @@
+//! Real processes, really killed: what a child told its parent over a pipe is recovered.
+
+use std::io::{BufRead, BufReader, Write};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use ringfence_ipc::journal::Record;
+
+use super::sim::Rng;
+use super::{Place, read_all, record};
+use crate::journal::{Class, JournalOptions, open};
+
+/// Kills in the default run.
+const KILLS: u16 = 20;
+const PLACE: &str = "RINGFENCE_TEST_JOURNAL";
+const EPOCH: &str = "RINGFENCE_TEST_EPOCH";
+
+fn options(root: &std::path::Path) -> JournalOptions {
+    JournalOptions {
+        dir: root.join("journal"),
+        hot_path: root.join("hot"),
+        hot_bytes: 64 << 10,
+        segment_bytes: 64 << 10,
+        sync_interval: Duration::from_millis(2),
+        min_free_bytes: 0,
+    }
+}
+
+/// Not a test by itself: the process that is killed. Recovers, then appends and acknowledges for ever.
+#[test]
+fn child_that_appends() {
+    let (Some(root), Some(epoch)) = (std::env::var_os(PLACE), std::env::var(EPOCH).ok()) else { return };
+    let mut opened = open(options(root.as_ref())).unwrap();
+    let mut n = read_all(&mut opened).unwrap().len() as u64;
+    let (mut writer, _archiver) = opened.start(epoch.parse().unwrap()).unwrap();
+    let mut out = std::io::stdout().lock();
+    loop {
+        while !writer.room(Class::Order) {
+            std::thread::yield_now();
+        }
+        let position = writer.append(&record(n).encode());
+        if n.is_multiple_of(8) {
+            writeln!(out, "\nack {n} {position}").unwrap();
+            out.flush().unwrap();
+        }
+        n += 1;
+    }
+}
+
+#[test]
+fn acknowledged_records_survive_kill_9() {
+    let place = Place::new();
+    let mut rng = Rng(11);
+    let (mut known, mut acknowledged) = (Vec::new(), 0);
+    for epoch in 1..=KILLS {
+        let mut child = Command::new(std::env::current_exe().unwrap())
+            .args(["journal::tests::kill::child_that_appends", "--exact", "--nocapture"])
+            .env(PLACE, place.dir.path())
+            .env(EPOCH, epoch.to_string())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let mut acks = BufReader::new(child.stdout.take().unwrap()).lines().map_while(Result::ok);
+        let parse = |line: String| -> Option<(u64, u64)> {
+            let (n, position) = line.strip_prefix("ack ")?.split_once(' ')?;
+            Some((n.parse().ok()?, position.parse().ok()?))
+        };
+        let mut last = acks.by_ref().find_map(parse).expect("the child never acknowledged anything");
+        let kill_after = rng.below(500);
+        last = acks.by_ref().filter_map(parse).take(kill_after as usize).last().unwrap_or(last);
+        child.kill().unwrap();
+        child.wait().unwrap();
+        let mut lines: Vec<String> = acks.collect();
+        // The last line may have been cut.
+        lines.pop();
+        last = lines.into_iter().filter_map(parse).last().unwrap_or(last);
+
+        let mut opened = open(options(place.dir.path())).unwrap();
+        let log: Vec<(u64, Record)> = read_all(&mut opened).unwrap();
+        assert!(log.starts_with(&known), "life {epoch} changed the past");
+        assert!(log.iter().enumerate().all(|(n, (_, found))| *found == record(n as u64)), "life {epoch}");
+        assert_eq!(log.get(last.0 as usize).map(|(at, _)| *at), Some(last.1), "life {epoch} lost {last:?}");
+        acknowledged += last.0 - known.len() as u64;
+        known = log;
+    }
+    assert!(acknowledged > u64::from(KILLS), "{acknowledged}");
+}
