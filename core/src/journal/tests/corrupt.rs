@@ -47,8 +47,9 @@ fn image(first: u64, salt: u64) -> Image {
 }
 
 /// Scans, checks that exactly the records in front of the first changed byte are found, and says how they end.
-fn check(original: &Image, bytes: &[u8], case: &str) -> Tail {
-    let changed = original.bytes.iter().zip(bytes).position(|(a, b)| a != b).unwrap_or(bytes.len());
+/// Nothing in front of `from` is changed.
+fn check(original: &Image, bytes: &[u8], from: usize, case: std::fmt::Arguments<'_>) -> Tail {
+    let changed = first_change(original, bytes, from).unwrap_or(bytes.len());
     let valid = original.ends.partition_point(|end| *end <= changed);
     let mut reader = SegmentReader::open(bytes, original.first).unwrap();
     // What lies further in front is the same in all cases; every sixteenth reads it too.
@@ -66,6 +67,10 @@ fn check(original: &Image, bytes: &[u8], case: &str) -> Tail {
     }
 }
 
+fn first_change(original: &Image, bytes: &[u8], from: usize) -> Option<usize> {
+    original.bytes[from..].iter().zip(&bytes[from..]).position(|(a, b)| a != b).map(|at| from + at)
+}
+
 fn used(image: &Image) -> usize {
     image.bytes.len() - ZERO_SLOTS * SLOT_BYTES
 }
@@ -75,12 +80,12 @@ fn torn_at_every_byte_is_a_crash_trace() {
     let original = image(1, 0);
     for at in HEAD..=original.bytes.len() {
         let whole = original.ends.contains(&at) || at == HEAD || at >= used(&original);
-        let cut = check(&original, &original.bytes[..at], &format!("cut at {at}"));
+        let cut = check(&original, &original.bytes[..at], at, format_args!("cut at {at}"));
         assert!(cut.is_crash_trace(), "cut at {at}: {cut:?}");
         assert!(!whole || at >= used(&original) || cut == Tail::Clean, "cut at {at}: {cut:?}");
         let mut zeroed = original.bytes.clone();
         zeroed[at..].fill(0);
-        let tail = check(&original, &zeroed, &format!("zeros from {at}"));
+        let tail = check(&original, &zeroed, at, format_args!("zeros from {at}"));
         assert!(tail.is_crash_trace(), "zeros from {at}: {tail:?}");
         assert!(!whole || tail == Tail::Zeros, "zeros from {at}: {tail:?}");
     }
@@ -94,7 +99,7 @@ fn a_flipped_bit_anywhere_is_damage_not_a_tail() {
     for at in HEAD..used(&original) {
         for bit in 0..8 {
             bytes[at] ^= 1 << bit;
-            let tail = check(&original, &bytes, &format!("bit {bit} of byte {at}"));
+            let tail = check(&original, &bytes, at, format_args!("bit {bit} of byte {at}"));
             bytes[at] ^= 1 << bit;
             match ((at - HEAD) % SLOT_BYTES, tail) {
                 (0..56, Tail::BadChain) | (60..64, Tail::BadChain) => {}
@@ -119,9 +124,9 @@ fn overwritten_at_every_byte_is_seen() {
             for fill in [0x00, 0xff] {
                 let mut bytes = original.bytes.clone();
                 bytes[at..end].fill(fill);
-                let tail = check(&original, &bytes, &format!("{fill:#x} in {at}..{end}"));
+                let tail = check(&original, &bytes, at, format_args!("{fill:#x} in {at}..{end}"));
                 // A crash leaves zeros from somewhere to the end of a sector, nothing else.
-                let Some(changed) = original.bytes.iter().zip(&bytes).position(|(a, b)| a != b) else {
+                let Some(changed) = first_change(&original, &bytes, at) else {
                     assert_eq!(tail, Tail::Zeros);
                     continue;
                 };
@@ -131,7 +136,7 @@ fn overwritten_at_every_byte_is_seen() {
             }
             let mut bytes = original.bytes.clone();
             bytes[at..end].copy_from_slice(&stale.bytes[at..end]);
-            let tail = check(&original, &bytes, &format!("old lap in {at}..{end}"));
+            let tail = check(&original, &bytes, at, format_args!("old lap in {at}..{end}"));
             let aligned = (at - HEAD) % SLOT_BYTES == 0 && len >= SLOT_BYTES;
             assert!(!aligned || tail == Tail::StaleLap, "old lap in {at}..{end}: {tail:?}");
         }
