@@ -53,13 +53,12 @@ impl BookMirror {
         book.ts_ns = event.ts_ns;
     }
 
-    /// Best bid and best ask of `symbol` as (price, quantity).
+    /// The best level of one side of `symbol` as (price, quantity), scaled.
     #[must_use]
-    pub fn top(&self, symbol: SymbolId) -> (Option<(i64, i64)>, Option<(i64, i64)>) {
-        let Some(book) = self.books.get(usize::from(symbol)) else { return (None, None) };
-        let bid = book.bids.last_key_value().map(|(rank, qty)| (*rank, *qty));
-        let ask = book.asks.last_key_value().map(|(rank, qty)| (-rank, *qty));
-        (bid, ask)
+    pub fn best(&self, symbol: SymbolId, side: Side) -> Option<(i64, i64)> {
+        let book = self.books.get(usize::from(symbol))?;
+        let levels = if side == Side::Buy { &book.bids } else { &book.asks };
+        levels.last_key_value().map(|(rank, qty)| (rank * side.sign(), *qty))
     }
 
     /// Appends the books of all symbols that have one to `out`, as tape messages that carry event number `number`: a
@@ -127,6 +126,10 @@ mod tests {
     use super::*;
     use ringfence_ipc::msg::DepthDelta;
 
+    fn top(mirror: &BookMirror, symbol: SymbolId) -> [Option<(i64, i64)>; 2] {
+        [mirror.best(symbol, Side::Buy), mirror.best(symbol, Side::Sell)]
+    }
+
     fn depth(levels: &[(Side, i64, i64)], snapshot: bool) -> MarketEvent {
         let levels =
             levels.iter().map(|(side, price, qty)| Level { side: *side, price: *price, qty: *qty }).collect();
@@ -147,9 +150,9 @@ mod tests {
         mirror.apply(&depth(&[(Side::Buy, 99, 1), (Side::Buy, 98, 2), (Side::Sell, 101, 3)], true));
         mirror.apply(&quote(98, 100));
         mirror.apply(&depth(&[(Side::Buy, 99, 9), (Side::Sell, 100, 0), (Side::Sell, 102, 4)], false));
-        assert_eq!(mirror.top(1), (Some((98, 5)), Some((100, 6))));
-        assert_eq!(mirror.top(0), (None, None));
-        assert_eq!(mirror.top(9), (None, None));
+        assert_eq!(top(&mirror, 1), [Some((98, 5)), Some((100, 6))]);
+        assert_eq!(top(&mirror, 0), [None, None]);
+        assert_eq!(top(&mirror, 9), [None, None]);
     }
 
     #[test]
@@ -177,6 +180,6 @@ mod tests {
         let body = MarketBody::Quote { bid_price: 0, bid_qty: 0, ask_price: 100, ask_qty: 6 };
         mirror.apply(&MarketEvent { symbol: 1, ts_ns: 9, body });
         mirror.apply(&depth(&[(Side::Buy, 97, 1)], false));
-        assert_eq!(mirror.top(1), (None, Some((100, 6))));
+        assert_eq!(top(&mirror, 1), [None, Some((100, 6))]);
     }
 }

@@ -8,7 +8,7 @@ use super::event::{MarketBody, MarketEvent, Timed};
 use flate2::bufread::MultiGzDecoder;
 use std::fmt;
 use std::fs::File;
-use std::io::{self, BufRead, BufReader, Chain, Cursor, Read};
+use std::io::{self, BufRead, BufReader, Cursor, Read};
 use std::path::Path;
 
 /// The longest line that is read; longer ones are skipped and counted as malformed.
@@ -183,7 +183,7 @@ impl Recording {
 }
 
 /// The first two bytes (zeros when there are fewer), and the input with them put back.
-fn peek<R: Read>(mut input: R) -> io::Result<([u8; 2], Chain<Cursor<Vec<u8>>, R>)> {
+fn peek(mut input: impl Read + Send + 'static) -> io::Result<([u8; 2], impl Read + Send + 'static)> {
     let mut head = Vec::new();
     input.by_ref().take(GZIP_MAGIC.len() as u64).read_to_end(&mut head)?;
     let magic = head.as_slice().try_into().unwrap_or([0; 2]);
