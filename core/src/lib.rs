@@ -1,8 +1,17 @@
-//! placeholder
+//! The gate: one thread decides every order intent, writes the decision down, and answers.
+//!
+//! The feature `sim` is the gate without its process: [`gate`], [`venue`] and replay, free of IO. The feature `io` adds
+//! the journal's writer ([`journal`]) and the process around it ([`runtime`]).
 
+#[cfg(feature = "io")]
+pub mod config;
 #[cfg(feature = "sim")]
 pub mod gate;
-#[cfg(feature = "sim")]
-pub mod venue;
 #[cfg(feature = "io")]
 pub mod journal;
+#[cfg(feature = "io")]
+pub mod runtime;
+#[cfg(feature = "io")]
+pub mod summary;
+#[cfg(feature = "sim")]
+pub mod venue;

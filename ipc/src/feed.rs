@@ -155,6 +155,12 @@ impl FeedClient {
         }
     }
 
+    /// Sends the book as the feed knows it, before the first event of a feed that starts behind others: tape messages
+    /// that carry the number of the last consumed event. `false` when the gate is gone.
+    pub fn publish_snapshot(&mut self, words: &[Words]) -> bool {
+        self.push_all(words.iter())
+    }
+
     /// Attaches again after the gate died, and sends what its venue had not consumed, after `snapshot`: the book as
     /// the feed knows it (tape messages that carry the number of the last consumed event). Returns that number.
     ///

@@ -7,6 +7,7 @@
 mod binance;
 mod event;
 mod mirror;
+mod player;
 mod recording;
 mod simulated;
 mod tape;
@@ -14,6 +15,7 @@ mod tape;
 pub use binance::{BinanceParser, ParseError};
 pub use event::{MarketBody, MarketEvent, Timed};
 pub use mirror::{BookMirror, SNAPSHOT_LEVELS_PER_SIDE};
+pub use player::{PlayError, PlayReport, PlayerConfig, SourceConfig, play};
 pub use recording::{MAX_LINE_BYTES, Recording, RecordingCounts};
 pub use simulated::{Simulated, SimulatedConfig, SimulatedSymbol};
 pub use tape::{MAX_EVENT_LEVELS, encode};

@@ -1,0 +1,481 @@
+//! What one core process runs with: a TOML file, every unknown key an error.
+
+use std::path::{Path, PathBuf};
+
+use ringfence_ipc::handshake::Role;
+use ringfence_ipc::journal::LimitRecord;
+use ringfence_ipc::reason::{LimitId, Scope};
+use ringfence_ipc::symbol::{Symbol, parse_scaled};
+use serde::{Deserialize, Serialize};
+
+use crate::gate::Capacity;
+
+/// How an idle thread waits.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Wait {
+    /// Spin, yield, then sleep up to 50 us: shares the CPU.
+    #[default]
+    Backoff,
+    /// Never give the CPU up: needs one of its own.
+    Spin,
+}
+
+/// Where commands go.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum VenueKind {
+    /// The paper venue: fills against the tape.
+    #[default]
+    Paper,
+    /// Answers every order with "expired" at once; for benches.
+    Null,
+}
+
+/// The whole configuration of a core process.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct CoreConfig {
+    /// Durable files: archive segments, lock.
+    pub data_dir: PathBuf,
+    /// Socket, hot journal and counters; on tmpfs.
+    pub run_dir: PathBuf,
+    /// How the gate thread waits.
+    #[serde(default)]
+    pub wait: Wait,
+    /// CPU to pin the gate thread to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pin: Option<usize>,
+    /// Where commands go.
+    #[serde(default)]
+    pub venue: VenueKind,
+    /// Decide in turns with the tape (reproducible runs).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lockstep: Option<Lockstep>,
+    /// Journal sizes.
+    #[serde(default)]
+    pub journal: JournalConfig,
+    /// Table sizes.
+    #[serde(default)]
+    pub capacity: CapacityConfig,
+    /// Paper venue model.
+    #[serde(default)]
+    pub paper: PaperModel,
+    /// Limits of the whole gate.
+    #[serde(default)]
+    pub limits: Limits,
+    /// The symbol table; a symbol's id is its place in this list.
+    #[serde(default, rename = "symbol")]
+    pub symbols: Vec<SymbolConfig>,
+    /// Strategies known from the start.
+    #[serde(default, rename = "strategy")]
+    pub strategies: Vec<StrategyConfig>,
+    /// Who may attach as what.
+    #[serde(default, rename = "client")]
+    pub clients: Vec<ClientConfig>,
+}
+
+/// Lockstep settings.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Lockstep {
+    /// How many strategies must have attached before the first event.
+    pub strategies: usize,
+    /// Seed of everything random.
+    pub seed: u64,
+}
+
+/// Journal sizes.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct JournalConfig {
+    /// Hot ring on tmpfs, bytes.
+    pub hot_bytes: u64,
+    /// One archive segment, bytes.
+    pub segment_bytes: u64,
+    /// Below this many free bytes on the data disk new orders are refused.
+    pub min_free_bytes: u64,
+}
+
+impl Default for JournalConfig {
+    fn default() -> Self {
+        Self { hot_bytes: 256 << 20, segment_bytes: 256 << 20, min_free_bytes: 256 << 20 }
+    }
+}
+
+/// Table sizes, fixed at boot.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct CapacityConfig {
+    /// Live orders at most; a power of two.
+    pub order_slots: usize,
+    /// Strategies ever known.
+    pub max_strategies: u16,
+    /// (strategy, symbol) pairs with a position.
+    pub max_positions: usize,
+    /// Attached clients.
+    pub max_clients: usize,
+    /// Slots of a client's intents ring; a power of two.
+    pub intents_slots: u32,
+    /// Slots of a client's events ring; a power of two.
+    pub events_slots: u32,
+    /// Slots of a feed's tape ring; a power of two.
+    pub tape_slots: u32,
+}
+
+impl Default for CapacityConfig {
+    fn default() -> Self {
+        Self {
+            order_slots: 1 << 16,
+            max_strategies: 64,
+            max_positions: 4096,
+            max_clients: 64,
+            intents_slots: 1024,
+            events_slots: 4096,
+            tape_slots: 16_384,
+        }
+    }
+}
+
+/// The paper venue's model.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct PaperModel {
+    /// Gate to venue, ns.
+    pub latency_ns: u64,
+    /// Added at random, up to this much, ns.
+    pub jitter_ns: u64,
+    /// Maker fee, millionths of the notional; negative is a rebate.
+    pub maker_fee_ppm: i32,
+    /// Taker fee, millionths of the notional.
+    pub taker_fee_ppm: i32,
+    /// Share of new orders refused at random, millionths.
+    pub reject_ppm: u32,
+    /// Seed of the model's randomness.
+    pub seed: u64,
+}
+
+impl Default for PaperModel {
+    fn default() -> Self {
+        Self {
+            latency_ns: 500_000,
+            jitter_ns: 100_000,
+            maker_fee_ppm: 1000,
+            taker_fee_ppm: 1000,
+            reject_ppm: 0,
+            seed: 1,
+        }
+    }
+}
+
+/// Limits of one scope. Absent = no limit. Money and quantities are decimal texts, so that nothing is rounded.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Limits {
+    /// Largest order, in the symbol's quantity unit (strategy and symbol scope).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_order_qty: Option<String>,
+    /// Largest order, quote currency.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_order_notional: Option<String>,
+    /// Largest worst-case position per symbol, quantity unit.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_position_qty: Option<String>,
+    /// Largest worst-case gross notional, quote currency.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_gross_notional: Option<String>,
+    /// Distance to the reference price.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub price_collar_bps: Option<i64>,
+    /// Oldest reference the collar accepts.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reference_max_age_ms: Option<i64>,
+    /// Market orders count at reference x (1 + band).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub market_band_bps: Option<i64>,
+    /// Orders per second, sustained.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub order_rate_per_s: Option<i64>,
+    /// Orders at once.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub order_burst: Option<i64>,
+    /// Cancels per second, sustained.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cancel_rate_per_s: Option<i64>,
+    /// Cancels at once.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cancel_burst: Option<i64>,
+    /// Open orders.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_open_orders: Option<i64>,
+    /// Distinct symbols with exposure.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub exposure_max_symbols: Option<i64>,
+    /// How long keys are remembered.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dedup_ttl_s: Option<i64>,
+    /// Keys remembered per strategy.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dedup_quota: Option<i64>,
+    /// 1: intents without a key are allowed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub allow_keyless: Option<i64>,
+}
+
+/// One symbol.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct SymbolConfig {
+    /// Name, e.g. `BTCUSDT`.
+    pub name: String,
+    /// Smallest price step, decimal text.
+    pub tick: String,
+    /// Smallest quantity step, decimal text.
+    pub lot: String,
+    /// Decimals of a price.
+    pub price_scale: u8,
+    /// Decimals of a quantity.
+    pub qty_scale: u8,
+    /// Limits of this symbol.
+    #[serde(default)]
+    pub limits: Limits,
+}
+
+/// One strategy.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct StrategyConfig {
+    /// Its name.
+    pub name: String,
+    /// Its account.
+    #[serde(default)]
+    pub account: u16,
+    /// Its limits.
+    #[serde(default)]
+    pub limits: Limits,
+}
+
+/// Who may attach: by user id or by the content of a key file that only this user can read (mode 0600).
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct ClientConfig {
+    /// What it may be: strategy, operator, feed, venue, observer.
+    pub role: String,
+    /// Its name; `*` admits any.
+    pub name: String,
+    /// The user it must run as.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub uid: Option<u32>,
+    /// The 32-byte key it must present.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key_file: Option<PathBuf>,
+}
+
+/// What is wrong with a configuration.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file cannot be read.
+    #[error("{path}: {source}")]
+    Read {
+        /// Which file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The text is not a configuration.
+    #[error("{path}: {message}")]
+    Parse {
+        /// Which file.
+        path: PathBuf,
+        /// What and where.
+        message: String,
+    },
+    /// A value cannot work.
+    #[error("{0}")]
+    Value(String),
+}
+
+impl CoreConfig {
+    /// Reads and checks `path`.
+    ///
+    /// # Errors
+    /// [`ConfigError`], naming the key.
+    pub fn load(path: &Path) -> Result<Self, ConfigError> {
+        let text = std::fs::read_to_string(path)
+            .map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
+        let config: Self = toml::from_str(&text)
+            .map_err(|error| ConfigError::Parse { path: path.to_owned(), message: error.to_string() })?;
+        config.symbol_table()?;
+        config.limit_records(0)?;
+        Ok(config)
+    }
+
+    /// The checked symbol table.
+    ///
+    /// # Errors
+    /// [`ConfigError::Value`] naming the symbol.
+    pub fn symbol_table(&self) -> Result<Vec<Symbol>, ConfigError> {
+        let bad = |name: &str, what: &str, error: &dyn std::fmt::Display| {
+            ConfigError::Value(format!("symbol {name}: {what}: {error}"))
+        };
+        let mut table = Vec::with_capacity(self.symbols.len());
+        for s in &self.symbols {
+            let tick = parse_scaled(&s.tick, s.price_scale).map_err(|e| bad(&s.name, "tick", &e))?;
+            let lot = parse_scaled(&s.lot, s.qty_scale).map_err(|e| bad(&s.name, "lot", &e))?;
+            let symbol = Symbol::new(&s.name, s.price_scale, s.qty_scale, tick, lot)
+                .map_err(|e| bad(&s.name, "symbol", &e))?;
+            if table.iter().any(|known: &Symbol| known.name == symbol.name) {
+                return Err(ConfigError::Value(format!("symbol {} is listed twice", s.name)));
+            }
+            table.push(symbol);
+        }
+        if table.is_empty() {
+            return Err(ConfigError::Value("no [[symbol]] is configured: add at least one".into()));
+        }
+        Ok(table)
+    }
+
+    /// Every configured limit as the record that sets it; strategy ids count from 1.
+    ///
+    /// # Errors
+    /// [`ConfigError::Value`] naming the limit.
+    pub fn limit_records(&self, now_ns: u64) -> Result<Vec<LimitRecord>, ConfigError> {
+        let mut records = Vec::new();
+        self.limits.push_records(Scope::Global, 0, None, now_ns, &mut records)?;
+        for (id, symbol) in self.symbols.iter().enumerate() {
+            symbol.limits.push_records(
+                Scope::Symbol,
+                id as u16,
+                Some(symbol.qty_scale),
+                now_ns,
+                &mut records,
+            )?;
+        }
+        for (id, strategy) in self.strategies.iter().enumerate() {
+            // A strategy's quantity limits apply to every symbol: they must mean the same in each of them.
+            let scales: Vec<u8> = self.symbols.iter().map(|s| s.qty_scale).collect();
+            let same = scales.windows(2).all(|pair| pair[0] == pair[1]);
+            let scale = if same { scales.first().copied() } else { None };
+            strategy.limits.push_records(Scope::Strategy, id as u16 + 1, scale, now_ns, &mut records)?;
+        }
+        Ok(records)
+    }
+
+    /// What the gate's tables hold.
+    #[must_use]
+    pub fn gate_capacity(&self) -> Capacity {
+        Capacity {
+            order_slots: self.capacity.order_slots,
+            max_symbols: self.symbols.len() as u16,
+            max_strategies: self.capacity.max_strategies,
+            max_positions: self.capacity.max_positions,
+            ..Capacity::default()
+        }
+    }
+
+    /// The control socket.
+    #[must_use]
+    pub fn socket_path(&self) -> PathBuf {
+        self.run_dir.join("core.sock")
+    }
+
+    /// The hot journal ring.
+    #[must_use]
+    pub fn hot_path(&self) -> PathBuf {
+        self.run_dir.join("journal.hot")
+    }
+
+    /// The counters file.
+    #[must_use]
+    pub fn counters_path(&self) -> PathBuf {
+        self.run_dir.join("counters")
+    }
+
+    /// The archive directory.
+    #[must_use]
+    pub fn journal_dir(&self) -> PathBuf {
+        self.data_dir.join("journal")
+    }
+
+    /// Where a clean stop leaves its summary.
+    #[must_use]
+    pub fn summary_path(&self) -> PathBuf {
+        self.data_dir.join("summary.json")
+    }
+}
+
+impl Limits {
+    fn push_records(
+        &self,
+        scope: Scope,
+        scope_id: u16,
+        qty_scale: Option<u8>,
+        now_ns: u64,
+        out: &mut Vec<LimitRecord>,
+    ) -> Result<(), ConfigError> {
+        let mut set = |limit: LimitId, value: i64| {
+            out.push(LimitRecord { scope, scope_id, limit, value, now_ns, config_version: 1 });
+        };
+        let decimal = |limit: LimitId, text: &str, scale: Option<u8>| {
+            let scale = scale.ok_or_else(|| {
+                ConfigError::Value(format!(
+                    "{scope} limit {limit}: symbols have different quantity scales; set it per [[symbol]] instead"
+                ))
+            })?;
+            parse_scaled(text, scale)
+                .map_err(|e| ConfigError::Value(format!("{scope} limit {limit} = \"{text}\": {e}")))
+        };
+        if let Some(text) = &self.max_order_qty {
+            set(LimitId::MaxOrderQty, decimal(LimitId::MaxOrderQty, text, qty_scale)?);
+        }
+        if let Some(text) = &self.max_position_qty {
+            set(LimitId::MaxPositionQty, decimal(LimitId::MaxPositionQty, text, qty_scale)?);
+        }
+        if let Some(text) = &self.max_order_notional {
+            set(LimitId::MaxOrderNotionalE8, decimal(LimitId::MaxOrderNotionalE8, text, Some(8))?);
+        }
+        if let Some(text) = &self.max_gross_notional {
+            set(LimitId::MaxGrossNotionalE8, decimal(LimitId::MaxGrossNotionalE8, text, Some(8))?);
+        }
+        let scaled = |value: Option<i64>, factor: i64| value.map(|v| v.saturating_mul(factor));
+        for (limit, value) in [
+            (LimitId::PriceCollarBps, self.price_collar_bps),
+            (LimitId::ReferenceMaxAgeNs, scaled(self.reference_max_age_ms, 1_000_000)),
+            (LimitId::MarketBandBps, self.market_band_bps),
+            (LimitId::OrderRatePerS, self.order_rate_per_s),
+            (LimitId::OrderBurst, self.order_burst),
+            (LimitId::CancelRatePerS, self.cancel_rate_per_s),
+            (LimitId::CancelBurst, self.cancel_burst),
+            (LimitId::MaxOpenOrders, self.max_open_orders),
+            (LimitId::ExposureMaxSymbols, self.exposure_max_symbols),
+            (LimitId::DedupTtlNs, scaled(self.dedup_ttl_s, 1_000_000_000)),
+            (LimitId::DedupQuota, self.dedup_quota),
+            (LimitId::AllowKeyless, self.allow_keyless),
+        ] {
+            if let Some(value) = value {
+                if value < 0 {
+                    return Err(ConfigError::Value(format!(
+                        "{scope} limit {limit} = {value} must not be negative"
+                    )));
+                }
+                set(limit, value);
+            }
+        }
+        Ok(())
+    }
+}
+
+impl ClientConfig {
+    /// The role, if the name is one.
+    #[must_use]
+    pub fn role(&self) -> Option<Role> {
+        Some(match self.role.as_str() {
+            "strategy" => Role::Strategy,
+            "operator" => Role::Operator,
+            "feed" => Role::Feed,
+            "venue" => Role::Venue,
+            "observer" => Role::Observer,
+            _ => return None,
+        })
+    }
+}

@@ -1,0 +1,245 @@
+//! From a configuration and whatever an earlier life left to a gate that can start.
+
+use std::path::PathBuf;
+
+use ringfence_ipc::clock::Clock;
+use ringfence_ipc::journal::{AttachRecord, BootRecord, LimitRecord, Record, StrategyRecord};
+use ringfence_ipc::msg::Command;
+use ringfence_ipc::reason::Scope;
+use ringfence_ipc::symbol::Symbol;
+
+use super::CoreError;
+use super::registry::{Registry, random_bytes, strategy_record};
+use crate::config::CoreConfig;
+use crate::gate::{Capacity, Gate, Reentry};
+use crate::journal::{Archiver, Class, JournalOptions, Opened, Writer, open};
+
+/// What [`boot`] hands over.
+pub(super) struct Booted {
+    pub gate: Gate,
+    pub writer: Writer,
+    pub archiver: Archiver,
+    pub clock: Clock,
+    pub registry: Registry,
+    pub symbols: Vec<Symbol>,
+    pub capacity: Capacity,
+    pub hash_seed: u64,
+    pub epoch: u16,
+    pub next_client: u64,
+    /// Orders that go back to the venue.
+    pub reentry: Vec<Command>,
+    /// Records in the journal so far.
+    pub records: u64,
+}
+
+/// What the journal told about earlier lives.
+#[derive(Default)]
+struct Past {
+    epoch: u16,
+    hash_seed: Option<u64>,
+    last_ns: u64,
+    symbols: Vec<Symbol>,
+    strategies: Vec<StrategyRecord>,
+    attaches: Vec<AttachRecord>,
+    records: u64,
+}
+
+/// Recovers, then journals what the configuration adds.
+pub(super) fn boot(config: &CoreConfig) -> Result<Booted, CoreError> {
+    let io = |path: &PathBuf| {
+        let path = path.clone();
+        move |source| CoreError::Directory { path, source }
+    };
+    make_dir(&config.data_dir, 0o700).map_err(io(&config.data_dir))?;
+    make_dir(&config.run_dir, 0o750).map_err(io(&config.run_dir))?;
+    let symbols = config.symbol_table()?;
+    let capacity = config.gate_capacity();
+    let mut opened = open(JournalOptions {
+        hot_bytes: config.journal.hot_bytes,
+        segment_bytes: config.journal.segment_bytes,
+        min_free_bytes: config.journal.min_free_bytes,
+        ..JournalOptions::new(config.journal_dir(), config.hot_path())
+    })?;
+    let mut gate = Gate::new(capacity, 0, 0);
+    let past = recover(&mut opened, &mut gate)?;
+    let epoch = past.epoch.checked_add(1).ok_or(CoreError::Epochs)?;
+    let (writer, archiver) = opened.start(epoch)?;
+    let clock = Clock::start(past.last_ns + 1);
+    let mut registry = Registry::new(&config.clients, capacity.max_strategies)?;
+    past.strategies.iter().for_each(|record| registry.recover_strategy(record));
+    past.attaches.iter().for_each(|record| registry.recover_attach(record));
+    let hash_seed = match (past.hash_seed, &config.lockstep) {
+        (Some(seed), _) => seed,
+        (None, Some(lockstep)) => lockstep.seed,
+        (None, None) => u64::from_le_bytes(random_bytes().map_err(CoreError::Random)?),
+    };
+    // Lockstep runs start at time 0: the tape is the clock, and nothing of this machine may enter the journal's state.
+    let now_ns = if config.lockstep.is_some() { past.last_ns } else { clock.now_ns() };
+    let next_client = past.attaches.iter().map(|record| record.client).max().unwrap_or(0) + 1;
+    let mut start = Start { gate, writer, now_ns, records: past.records };
+    start.log(&Record::Boot(BootRecord {
+        epoch,
+        hash_seed,
+        now_ns,
+        layout_hash: ringfence_ipc::layout::LAYOUT_HASH,
+        lockstep: config.lockstep.is_some(),
+        build_id: build_id(),
+    }))?;
+    start.symbols(&past.symbols, &symbols)?;
+    start.configured(config, &mut registry)?;
+    let reentry = start.reenter()?;
+    let Start { gate, writer, records, .. } = start;
+    Ok(Booted {
+        gate,
+        writer,
+        archiver,
+        clock,
+        registry,
+        symbols,
+        capacity,
+        hash_seed,
+        epoch,
+        next_client,
+        reentry,
+        records,
+    })
+}
+
+fn recover(opened: &mut Opened, gate: &mut Gate) -> Result<Past, CoreError> {
+    let mut past = Past::default();
+    for found in opened.log.by_ref() {
+        let (position, record) = found?;
+        gate.apply(position, &record)?;
+        past.records += 1;
+        match record {
+            Record::Boot(boot) => {
+                past.epoch = boot.epoch;
+                past.hash_seed = Some(boot.hash_seed);
+                past.last_ns = past.last_ns.max(boot.now_ns);
+            }
+            Record::Symbol { symbol, .. } => past.symbols.push(symbol),
+            Record::Strategy(strategy) => past.strategies.push(strategy),
+            Record::Attach(attach) => {
+                past.last_ns = past.last_ns.max(attach.now_ns);
+                past.attaches.push(attach);
+            }
+            Record::Decision(decision) => past.last_ns = past.last_ns.max(decision.now_ns),
+            Record::Report(report) => past.last_ns = past.last_ns.max(report.ts_ns),
+            Record::Mark(mark) => past.last_ns = past.last_ns.max(mark.now_ns),
+            Record::Close(close) => past.last_ns = past.last_ns.max(close.now_ns),
+            Record::Limit(_) | Record::Control(_) => {}
+        }
+    }
+    Ok(past)
+}
+
+/// The records a new life begins with.
+struct Start {
+    gate: Gate,
+    writer: Writer,
+    now_ns: u64,
+    records: u64,
+}
+
+impl Start {
+    fn log(&mut self, record: &Record) -> Result<(), CoreError> {
+        self.wait_for_room()?;
+        let position = self.writer.append(&record.encode());
+        self.records += 1;
+        self.gate.apply(position, record)?;
+        Ok(())
+    }
+
+    fn wait_for_room(&mut self) -> Result<(), CoreError> {
+        while !self.writer.room(Class::Reserved) {
+            if self.writer.is_failed() {
+                return Err(CoreError::Archiver);
+            }
+            std::thread::sleep(std::time::Duration::from_micros(100));
+        }
+        Ok(())
+    }
+
+    /// Symbols keep their ids for the life of a journal: the configuration may only add to the end.
+    fn symbols(&mut self, past: &[Symbol], configured: &[Symbol]) -> Result<(), CoreError> {
+        for (id, known) in past.iter().enumerate() {
+            if configured.get(id) != Some(known) {
+                return Err(CoreError::SymbolChanged { id: id as u16, name: known.name().to_owned() });
+            }
+        }
+        for (id, symbol) in configured.iter().enumerate().skip(past.len()) {
+            self.log(&Record::Symbol { id: id as u16, symbol: *symbol })?;
+        }
+        Ok(())
+    }
+
+    fn configured(&mut self, config: &CoreConfig, registry: &mut Registry) -> Result<(), CoreError> {
+        let mut limits = config.limit_records(self.now_ns)?;
+        // Limits of strategies come first: a strategy's dedup quota is read when its tables are built.
+        let mut ids = Vec::with_capacity(config.strategies.len());
+        for strategy in &config.strategies {
+            let known = self.gate.strategy_by_name(&strategy.name).map(|(id, _)| id);
+            let reserved = u16::try_from(ids.iter().filter(|(_, new)| *new).count()).unwrap_or(u16::MAX);
+            ids.push(match known {
+                Some(id) => (id, false),
+                None => (registry.next_strategy().saturating_add(reserved), true),
+            });
+        }
+        for limit in &mut limits {
+            if limit.scope == Scope::Strategy
+                && let Some((id, _)) = ids.get(usize::from(limit.scope_id) - 1)
+            {
+                limit.scope_id = *id;
+            }
+        }
+        self.limits(&limits)?;
+        for (strategy, (id, new)) in config.strategies.iter().zip(ids) {
+            if new {
+                let record = strategy_record(&strategy.name, id, strategy.account, self.now_ns);
+                self.log(&Record::Strategy(record))?;
+                registry.recover_strategy(&record);
+            }
+        }
+        Ok(())
+    }
+
+    fn limits(&mut self, limits: &[LimitRecord]) -> Result<(), CoreError> {
+        for limit in limits {
+            if self.gate.limit(limit.scope, limit.scope_id, limit.limit) != Some(limit.value) {
+                self.log(&Record::Limit(*limit))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Orders of the last life: commands that no venue ever saw are given back, the others go to the venue again as
+    /// what they are. The paper venue died with the gate, so nothing is sent twice.
+    fn reenter(&mut self) -> Result<Vec<Command>, CoreError> {
+        let mut commands = Vec::new();
+        for step in self.gate.reenter_commands(self.now_ns) {
+            match step {
+                Reentry::Command(command) => commands.push(command),
+                Reentry::Report(report) => {
+                    self.wait_for_room()?;
+                    let position = self.writer.append(&ringfence_ipc::journal::encode_report(&report));
+                    self.records += 1;
+                    self.gate.apply_report(&report, position);
+                }
+            }
+        }
+        Ok(commands)
+    }
+}
+
+fn make_dir(path: &std::path::Path, mode: u32) -> std::io::Result<()> {
+    use std::os::unix::fs::DirBuilderExt as _;
+    std::fs::DirBuilder::new().recursive(true).mode(mode).create(path)
+}
+
+fn build_id() -> [u8; 40] {
+    let mut bytes = [0; 40];
+    for (to, from) in bytes.iter_mut().zip(concat!("ringfence ", env!("CARGO_PKG_VERSION")).bytes()) {
+        *to = from;
+    }
+    bytes
+}

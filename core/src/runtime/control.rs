@@ -1,0 +1,461 @@
+//! The control thread: socket, handshakes, deaths. It may block, allocate and call the kernel, so that the gate never
+//! has to.
+
+use std::collections::VecDeque;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use mio::unix::SourceFd;
+use mio::{Events, Interest, Poll, Token};
+use ringfence_ipc::counters::{Counter, CountersWriter};
+use ringfence_ipc::handshake::socket::{self, PeerCredentials, Received};
+use ringfence_ipc::handshake::{ControlRequest, Packet, RefusalCode, Role};
+use ringfence_ipc::journal::{ControlKind, ControlRecord};
+use ringfence_ipc::msg::StrategyId;
+use ringfence_ipc::ring::Fault;
+use tracing::{info, warn};
+
+use super::attach::{Pending, Setup};
+use super::mailbox::{FromGate, PortFault, ToGate};
+use super::missed;
+use super::paper_thread::ToPaper;
+use super::registry::Registry;
+
+/// A handshake must be over within this.
+const HANDSHAKE_PATIENCE: Duration = Duration::from_secs(5);
+/// How often the gate's answers are looked for.
+const TICK: Duration = Duration::from_millis(2);
+/// How often when nobody waits for anything.
+const IDLE_TICK: Duration = Duration::from_millis(20);
+/// Connections that may be in their handshake beside the attached clients.
+const HANDSHAKES: usize = 32;
+/// Attach attempts per second; a burst of as many is let through.
+const ATTACHES_PER_S: f64 = 200.0;
+
+/// Everything the control thread owns.
+pub(super) struct Control {
+    pub setup: Setup,
+    pub registry: Registry,
+    pub listener: OwnedFd,
+    pub to_gate: rtrb::Producer<ToGate>,
+    pub from_gate: rtrb::Consumer<FromGate>,
+    pub to_paper: Option<crossbeam_channel::Sender<ToPaper>>,
+    pub paper_faults: crossbeam_channel::Receiver<(u64, Fault)>,
+    /// Set from outside: stop in good order.
+    pub stop: Arc<AtomicBool>,
+    pub max_clients: usize,
+    pub next_client: u64,
+    pub counters: CountersWriter,
+}
+
+/// One connection.
+struct Peer {
+    socket: OwnedFd,
+    pidfd: Option<OwnedFd>,
+    credentials: PeerCredentials,
+    since: Instant,
+    stage: Stage,
+    /// The gate holds its port, or the mail that brings it there is under way.
+    with_gate: bool,
+    client: u64,
+    role: Role,
+    strategy: StrategyId,
+    /// Packets the socket could not take yet.
+    outgoing: VecDeque<Packet>,
+}
+
+enum Stage {
+    /// Its hello is awaited.
+    Hello,
+    /// Its "mapped" is awaited.
+    Mapped(Box<Pending>),
+    /// The gate's word is awaited; resume after this journal position.
+    Activating { resume_after: Option<u64> },
+    /// It is served.
+    Active,
+    /// It is gone or refused.
+    Leaving,
+}
+
+/// The running control thread.
+struct Loop {
+    control: Control,
+    poll: Poll,
+    peers: Vec<Option<Peer>>,
+    mail: VecDeque<ToGate>,
+    tokens: f64,
+    refilled: Instant,
+    gate_stopped: bool,
+}
+
+impl Control {
+    /// Runs until the gate has stopped.
+    ///
+    /// # Errors
+    /// Only when the poll itself cannot be set up.
+    pub fn run(self) -> io::Result<()> {
+        let poll = Poll::new()?;
+        poll.registry().register(&mut SourceFd(&self.listener.as_raw_fd()), Token(0), Interest::READABLE)?;
+        let peers = (0..self.max_clients + HANDSHAKES).map(|_| None).collect();
+        let now = Instant::now();
+        Loop {
+            control: self,
+            poll,
+            peers,
+            mail: VecDeque::new(),
+            tokens: ATTACHES_PER_S,
+            refilled: now,
+            gate_stopped: false,
+        }
+        .run();
+        Ok(())
+    }
+}
+
+impl Loop {
+    fn run(&mut self) {
+        let mut events = Events::with_capacity(128);
+        let mut stop_sent = false;
+        while !self.gate_stopped {
+            let waiting = !self.mail.is_empty() || self.peers.iter().flatten().any(|peer| !peer.is_settled());
+            let tick = if waiting { TICK } else { IDLE_TICK };
+            if let Err(error) = self.poll.poll(&mut events, Some(tick))
+                && error.kind() != io::ErrorKind::Interrupted
+            {
+                warn!(%error, "control poll failed");
+            }
+            for event in &events {
+                match event.token() {
+                    Token(0) => self.accept(),
+                    Token(token) if token % 2 == 1 => self.on_socket((token - 1) / 2),
+                    Token(token) => self.on_death((token - 2) / 2),
+                }
+            }
+            if self.control.stop.load(Ordering::Acquire) && !stop_sent {
+                stop_sent = true;
+                self.mail.push_back(ToGate::Stop);
+            }
+            self.exchange_mail();
+            self.flush_and_expire();
+            let attached =
+                self.peers.iter().flatten().filter(|peer| matches!(peer.stage, Stage::Active)).count();
+            self.control.counters.set(Counter::AttachedClients, attached as u64);
+        }
+        for peer in self.peers.iter_mut().flatten() {
+            peer.refuse(RefusalCode::Stopping, "the gate is stopping");
+        }
+    }
+
+    fn accept(&mut self) {
+        loop {
+            let accepted = socket::accept(self.control.listener.as_fd());
+            let (socket, credentials) = match accepted {
+                Ok(Some(accepted)) => accepted,
+                Ok(None) => return,
+                Err(error) => {
+                    warn!(%error, "accept failed");
+                    return;
+                }
+            };
+            let elapsed = self.refilled.elapsed().as_secs_f64();
+            self.refilled = Instant::now();
+            self.tokens = (self.tokens + elapsed * ATTACHES_PER_S).min(ATTACHES_PER_S);
+            let Some(at) = self.peers.iter().position(Option::is_none) else {
+                refuse(&socket, RefusalCode::Full, "no free connection: detach a client first");
+                continue;
+            };
+            if self.tokens < 1.0 {
+                refuse(&socket, RefusalCode::RateLimited, "too many attaches at once: try again in a second");
+                continue;
+            }
+            self.tokens -= 1.0;
+            if let Err(error) = self.add(at, socket, credentials) {
+                warn!(%error, "cannot watch a connection");
+            }
+        }
+    }
+
+    fn add(&mut self, at: usize, socket: OwnedFd, credentials: PeerCredentials) -> io::Result<()> {
+        let pid = i32::try_from(credentials.pid).ok().and_then(rustix::process::Pid::from_raw);
+        let pidfd =
+            pid.and_then(|pid| rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty()).ok());
+        let registry = self.poll.registry();
+        registry.register(&mut SourceFd(&socket.as_raw_fd()), Token(2 * at + 1), Interest::READABLE)?;
+        if let Some(pidfd) = &pidfd {
+            registry.register(&mut SourceFd(&pidfd.as_raw_fd()), Token(2 * at + 2), Interest::READABLE)?;
+        }
+        self.peers[at] = Some(Peer {
+            socket,
+            pidfd,
+            credentials,
+            since: Instant::now(),
+            stage: Stage::Hello,
+            with_gate: false,
+            client: 0,
+            role: Role::Observer,
+            strategy: 0,
+            outgoing: VecDeque::new(),
+        });
+        Ok(())
+    }
+
+    /// Reads what a connection says, packet by packet; edge-triggered, so until there is nothing.
+    fn on_socket(&mut self, at: usize) {
+        loop {
+            let Some(Some(peer)) = self.peers.get_mut(at) else { return };
+            match socket::receive(peer.socket.as_fd(), false) {
+                Ok(Received::Packet(packet, _)) => self.on_packet(at, packet),
+                Ok(Received::Nothing) => return,
+                Ok(Received::Closed) => return self.on_death(at),
+                Err(error) => {
+                    warn!(%error, pid = peer.credentials.pid, "connection broken");
+                    peer.refuse(RefusalCode::Protocol, &error.to_string());
+                    return self.on_death(at);
+                }
+            }
+        }
+    }
+
+    fn on_packet(&mut self, at: usize, packet: Packet) {
+        let Some(Some(peer)) = self.peers.get_mut(at) else { return };
+        let stage = std::mem::replace(&mut peer.stage, Stage::Hello);
+        let outcome = match (stage, packet) {
+            (Stage::Hello, Packet::Hello(hello)) => self.on_hello(at, &hello),
+            (Stage::Mapped(pending), Packet::Mapped) => self.on_mapped(at, *pending),
+            (Stage::Active, Packet::Control(request)) => self.on_control(at, request),
+            (stage, _) => {
+                peer.stage = stage;
+                Err((RefusalCode::Protocol, "this packet is not expected here".to_owned()))
+            }
+        };
+        if let Err((code, text)) = outcome {
+            if let Some(Some(peer)) = self.peers.get_mut(at) {
+                info!(pid = peer.credentials.pid, ?code, text, "refused");
+                peer.refuse(code, &text);
+            }
+            self.on_death(at);
+        }
+    }
+
+    fn on_hello(
+        &mut self,
+        at: usize,
+        hello: &ringfence_ipc::handshake::Hello,
+    ) -> Result<(), super::registry::Refusal> {
+        let Some(Some(peer)) = self.peers.get_mut(at) else { return Ok(()) };
+        self.control.setup.check_version(hello)?;
+        let now_ns = self.control.setup.clock.now_ns();
+        let admitted = self.control.registry.admit(hello, peer.credentials, now_ns)?;
+        // From here on the name is taken: leaving must release it.
+        (peer.role, peer.strategy) = (hello.role, admitted.strategy);
+        peer.client = self.control.next_client;
+        self.control.next_client += 1;
+        if let Some(record) = &admitted.new_strategy {
+            let tables = self.control.setup.strategy_tables(record);
+            self.mail.push_back(ToGate::Install { record: *record, tables });
+        }
+        let ticket = Registry::new_ticket().map_err(internal)?;
+        let (pending, welcome) =
+            self.control.setup.prepare(hello, peer.client, &admitted, ticket).map_err(internal)?;
+        let sent = socket::send(peer.socket.as_fd(), &Packet::Welcome(welcome), &pending.fds());
+        sent.map_err(internal)?;
+        peer.stage = Stage::Mapped(Box::new(pending));
+        Ok(())
+    }
+
+    fn on_mapped(&mut self, at: usize, pending: Pending) -> Result<(), super::registry::Refusal> {
+        let Some(Some(peer)) = self.peers.get_mut(at) else { return Ok(()) };
+        let resume_after = pending.resume_after;
+        let digest = pending.ticket.digest();
+        let served = self.control.setup.activate(pending, peer.credentials)?;
+        if let (Some(to_paper), Some(tape)) = (&self.control.to_paper, served.paper_tape) {
+            let _ = to_paper.send(ToPaper::Tape { client: peer.client, tape });
+        }
+        if peer.role == Role::Strategy {
+            self.control.registry.set_ticket(peer.strategy, digest);
+        }
+        self.mail.push_back(ToGate::Attach { port: served.port, record: served.record });
+        peer.with_gate = true;
+        peer.stage = Stage::Activating { resume_after };
+        Ok(())
+    }
+
+    fn on_control(&mut self, at: usize, request: ControlRequest) -> Result<(), super::registry::Refusal> {
+        let Some(Some(peer)) = self.peers.get_mut(at) else { return Ok(()) };
+        peer.stage = Stage::Active;
+        if peer.role != Role::Operator {
+            return Err((RefusalCode::Identity, "only an operator may control the gate".into()));
+        }
+        match request {
+            ControlRequest::SetMode { scope, scope_id, mode } => {
+                info!(%scope, scope_id, %mode, client = peer.client, "mode");
+                self.mail.push_back(ToGate::Control(ControlRecord {
+                    control: ControlKind::SetMode(mode),
+                    scope,
+                    scope_id,
+                    now_ns: self.control.setup.clock.now_ns(),
+                    client: peer.client,
+                }));
+            }
+            ControlRequest::Stop => self.control.stop.store(true, Ordering::Release),
+        }
+        Ok(())
+    }
+
+    /// A connection ended: its process died, it hung up, or it was refused. What the gate holds comes back first.
+    fn on_death(&mut self, at: usize) {
+        let Some(Some(peer)) = self.peers.get_mut(at) else { return };
+        let told = matches!(peer.stage, Stage::Leaving) && peer.with_gate;
+        peer.stage = Stage::Leaving;
+        if !peer.with_gate {
+            return self.remove(at);
+        }
+        if told {
+            return;
+        }
+        info!(client = peer.client, role = ?peer.role, "client gone");
+        self.mail.push_back(ToGate::Detach { client: peer.client });
+        if peer.role == Role::Feed
+            && let Some(to_paper) = &self.control.to_paper
+        {
+            let _ = to_paper.send(ToPaper::NoTape);
+        }
+    }
+
+    fn remove(&mut self, at: usize) {
+        let Some(peer) = self.peers.get_mut(at).and_then(Option::take) else { return };
+        let registry = self.poll.registry();
+        let _ = registry.deregister(&mut SourceFd(&peer.socket.as_raw_fd()));
+        if let Some(pidfd) = &peer.pidfd {
+            let _ = registry.deregister(&mut SourceFd(&pidfd.as_raw_fd()));
+        }
+        if peer.client != 0 {
+            self.control.registry.release(peer.role, peer.strategy);
+        }
+    }
+
+    fn exchange_mail(&mut self) {
+        while let Some(message) = self.mail.pop_front() {
+            if let Err(rtrb::PushError::Full(message)) = self.control.to_gate.push(message) {
+                self.mail.push_front(message);
+                break;
+            }
+        }
+        while let Ok((client, fault)) = self.control.paper_faults.try_recv() {
+            warn!(client, %fault, "the feed's tape broke the ring protocol: feed detached");
+            if let Some(at) = self.find(client) {
+                self.on_death(at);
+            }
+        }
+        while let Ok(message) = self.control.from_gate.pop() {
+            self.on_gate(message);
+        }
+    }
+
+    fn on_gate(&mut self, message: FromGate) {
+        match message {
+            FromGate::Attached { client, position } => self.on_attached(client, position),
+            FromGate::Retired { port, fault } => {
+                if let Some(fault) = fault {
+                    warn!(client = port.client, ?fault, "client detached by the gate");
+                }
+                if let Some(at) = self.find(port.client) {
+                    if let (Some(Some(peer)), Some(_)) = (self.peers.get_mut(at), fault) {
+                        peer.refuse(RefusalCode::Protocol, fault_text(fault));
+                    }
+                    self.remove(at);
+                }
+            }
+            FromGate::ControlDone { client, journal_seq } => {
+                if let Some(Some(peer)) = self.find(client).and_then(|at| self.peers.get_mut(at)) {
+                    peer.outgoing.push_back(Packet::ControlDone { journal_seq });
+                }
+            }
+            FromGate::Stopped => self.gate_stopped = true,
+        }
+    }
+
+    /// The gate serves the client from `position` on: what came between its last position and that one goes over the
+    /// socket first.
+    fn on_attached(&mut self, client: u64, position: u64) {
+        let Some(at) = self.find(client) else { return };
+        let Some(Some(peer)) = self.peers.get_mut(at) else { return };
+        let Stage::Activating { resume_after } = peer.stage else { return };
+        peer.stage = Stage::Active;
+        if let Some(last_seq) = resume_after {
+            match missed::collect(&self.control.setup.journal, last_seq, position, peer.role, peer.strategy) {
+                Ok(packets) => peer.outgoing.extend(packets),
+                Err(text) => {
+                    peer.refuse(RefusalCode::TooOld, &text);
+                    return self.on_death(at);
+                }
+            }
+        }
+        peer.outgoing.push_back(Packet::Active { journal_position: position });
+        self.control.counters.inc(Counter::Attaches);
+        info!(client, role = ?peer.role, strategy = peer.strategy, pid = peer.credentials.pid, "client attached");
+    }
+
+    fn flush_and_expire(&mut self) {
+        for at in 0..self.peers.len() {
+            let Some(Some(peer)) = self.peers.get_mut(at) else { continue };
+            let handshake_over = matches!(peer.stage, Stage::Active | Stage::Leaving);
+            if !peer.flush() || (!handshake_over && peer.since.elapsed() > HANDSHAKE_PATIENCE) {
+                self.on_death(at);
+            }
+        }
+    }
+
+    fn find(&self, client: u64) -> Option<usize> {
+        self.peers.iter().position(|peer| peer.as_ref().is_some_and(|peer| peer.client == client))
+    }
+}
+
+impl Peer {
+    /// Nothing is under way: the control thread may sleep longer.
+    fn is_settled(&self) -> bool {
+        matches!(self.stage, Stage::Active) && self.outgoing.is_empty()
+    }
+
+    /// Sends what the socket takes. `false`: the connection is broken.
+    fn flush(&mut self) -> bool {
+        while let Some(packet) = self.outgoing.front() {
+            match socket::send(self.socket.as_fd(), packet, &[]) {
+                Ok(()) => drop(self.outgoing.pop_front()),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return true,
+                Err(_) => {
+                    self.outgoing.clear();
+                    return false;
+                }
+            }
+        }
+        true
+    }
+
+    fn refuse(&mut self, code: RefusalCode, text: &str) {
+        self.outgoing.clear();
+        refuse(&self.socket, code, text);
+        let _ = rustix::net::shutdown(&self.socket, rustix::net::Shutdown::Write);
+    }
+}
+
+fn refuse(socket: &OwnedFd, code: RefusalCode, text: &str) {
+    // The peer may be gone already: then there is nobody to tell.
+    let _ = socket::send(socket.as_fd(), &Packet::Refused { code, text: text.to_owned() }, &[]);
+}
+
+fn fault_text(fault: Option<PortFault>) -> &'static str {
+    match fault {
+        Some(PortFault::Ring(_)) => "your ring broke the protocol: quarantined",
+        Some(PortFault::Lagging) => "you stopped reading your events: resume with your ticket",
+        Some(PortFault::Silent) => "lockstep: your step was not finished in 5 s",
+        None => "",
+    }
+}
+
+fn internal(error: impl std::fmt::Display) -> super::registry::Refusal {
+    (RefusalCode::Internal, error.to_string())
+}

@@ -1,0 +1,47 @@
+//! What the control thread and the gate thread tell each other: two bounded rings, nothing shared.
+
+use ringfence_ipc::journal::{AttachRecord, ControlRecord, StrategyRecord};
+use ringfence_ipc::ring::Fault;
+
+use super::port::ClientPort;
+use crate::gate::StrategyTables;
+
+/// Messages the mailboxes hold; the control thread keeps what does not fit and tries again.
+pub(super) const MAILBOX_SLOTS: usize = 256;
+
+/// Control thread to gate thread.
+pub(super) enum ToGate {
+    /// A strategy becomes known: its tables were allocated off the gate thread.
+    Install { record: StrategyRecord, tables: Box<StrategyTables> },
+    /// A client is sealed, verified and populated: serve it.
+    Attach { port: Box<ClientPort>, record: AttachRecord },
+    /// A client is gone or must go: finish what it published, then hand its port back.
+    Detach { client: u64 },
+    /// An operator's act.
+    Control(ControlRecord),
+    /// Finish in good order.
+    Stop,
+}
+
+/// Gate thread to control thread.
+pub(super) enum FromGate {
+    /// The client is served; events from journal position `position` on are in its fresh ring.
+    Attached { client: u64, position: u64 },
+    /// The client is no longer served; `fault` says why if it was the gate's decision.
+    Retired { port: Box<ClientPort>, fault: Option<PortFault> },
+    /// The control record is in the journal.
+    ControlDone { client: u64, journal_seq: u64 },
+    /// The gate thread has ended.
+    Stopped,
+}
+
+/// Why the gate stopped serving a client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum PortFault {
+    /// Its memory contradicts the ring protocol.
+    Ring(Fault),
+    /// It does not read its events; it may resume with its ticket.
+    Lagging,
+    /// Lockstep: it did not finish its step in time.
+    Silent,
+}

@@ -1,0 +1,340 @@
+//! The process around the gate: threads, rings, boot and shutdown.
+
+mod attach;
+mod boot;
+mod control;
+mod lockstep;
+mod mailbox;
+mod missed;
+mod paper_thread;
+mod port;
+mod quotes;
+mod reactor;
+mod registry;
+mod summary;
+mod venue_port;
+mod wait;
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+
+use ringfence_ipc::counters::{Counter, CountersReader, CountersWriter};
+use ringfence_ipc::handshake::socket;
+use ringfence_ipc::layout;
+use ringfence_ipc::market::MarketWriter;
+use ringfence_ipc::msg::{Command, Report};
+use ringfence_ipc::segment::{GateSegment, SegmentError};
+use tracing::{error, info};
+
+use crate::config::{ConfigError, CoreConfig, VenueKind};
+use crate::gate::{ApplyError, Space};
+use crate::journal::{Archiver, JournalError};
+use crate::summary::Summary;
+use crate::venue::{NullVenue, PaperConfig, PaperVenue};
+
+use attach::Setup;
+use boot::Booted;
+use control::Control;
+use mailbox::{FromGate, MAILBOX_SLOTS};
+use missed::JournalPaths;
+use paper_thread::PaperThread;
+use quotes::Quotes;
+use reactor::{Parts, Reactor};
+use venue_port::{COMMAND_SLOTS, REPORT_SLOTS, VenuePort};
+
+/// Why a core cannot start or go on.
+#[derive(Debug, thiserror::Error)]
+pub enum CoreError {
+    /// A directory cannot be made.
+    #[error("cannot create {path}: {source}")]
+    Directory {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The configuration cannot work.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The journal cannot be opened.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+    /// The journal does not fit this configuration.
+    #[error("the journal does not fit this configuration: {0}")]
+    Apply(#[from] ApplyError),
+    /// The journal knows a symbol the configuration changes.
+    #[error(
+        "symbol {id} is `{name}` in the journal and something else in the configuration: only add symbols at the end, or start with a new data_dir"
+    )]
+    SymbolChanged {
+        /// Its id.
+        id: u16,
+        /// Its name in the journal.
+        name: String,
+    },
+    /// Epochs are 16 bits.
+    #[error("this journal has seen 65,535 lives: start with a new data_dir")]
+    Epochs,
+    /// The archiver failed while starting.
+    #[error("the archiver failed: see the log; free the disk and start again")]
+    Archiver,
+    /// No randomness.
+    #[error("no random bytes: {0}")]
+    Random(io::Error),
+    /// Shared memory cannot be set up.
+    #[error(transparent)]
+    Segment(#[from] SegmentError),
+    /// The control socket cannot be opened.
+    #[error("control socket {path}: {source}")]
+    Socket {
+        /// The path.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// A thread cannot be started or died.
+    #[error("thread {name}: {what}")]
+    Thread {
+        /// Its name.
+        name: &'static str,
+        /// What happened.
+        what: String,
+    },
+    /// Spinning needs a CPU of its own.
+    #[error(
+        "--wait spin needs more than {cpus} CPUs: the gate would starve the processes it serves; use backoff"
+    )]
+    SpinRefused {
+        /// CPUs there are.
+        cpus: usize,
+    },
+}
+
+/// A running core.
+pub struct Core {
+    stop: Arc<AtomicBool>,
+    paper_stop: Arc<AtomicBool>,
+    control: JoinHandle<io::Result<()>>,
+    gate: JoinHandle<Reactor>,
+    paper: Option<JoinHandle<()>>,
+    archiver: Archiver,
+    config: CoreConfig,
+    symbols: Vec<ringfence_ipc::symbol::Symbol>,
+    epoch: u16,
+}
+
+impl Core {
+    /// Recovers and starts every thread; when it returns, clients can attach.
+    ///
+    /// # Errors
+    /// [`CoreError`]; nothing runs then.
+    pub fn start(config: CoreConfig) -> Result<Self, CoreError> {
+        let cpus = std::thread::available_parallelism().map_or(1, usize::from);
+        if config.wait == crate::config::Wait::Spin && cpus < 2 {
+            return Err(CoreError::SpinRefused { cpus });
+        }
+        let Booted {
+            gate,
+            writer,
+            archiver,
+            clock,
+            registry,
+            symbols,
+            capacity,
+            hash_seed,
+            epoch,
+            next_client,
+            reentry,
+            records,
+        } = boot::boot(&config)?;
+        let counters = open_counters(&config)?;
+        counters.set(Counter::Epoch, u64::from(epoch));
+        counters.set(Counter::GatePid, u64::from(std::process::id()));
+        counters.set(Counter::JournalRecords, records);
+        counters.set(Counter::TapeFinished, 0);
+        let market = Arc::new(GateSegment::create("ringfence-market", layout::market_bytes(symbols.len()))?);
+        let market_writer = MarketWriter::new(market.mapping(), &symbols, 1)?;
+        let (to_gate, inbox) = rtrb::RingBuffer::new(MAILBOX_SLOTS);
+        let (outbox, from_gate) = rtrb::RingBuffer::new(MAILBOX_SLOTS);
+        let stop = Arc::new(AtomicBool::new(false));
+        let paper_stop = Arc::new(AtomicBool::new(false));
+        let (fault_sender, paper_faults) = crossbeam_channel::bounded(64);
+        let model = paper_config(&config, epoch);
+        let base_event = counters.get(Counter::MarketEvents);
+        let (venue, paper) = match (config.venue, &config.lockstep) {
+            (VenueKind::Null, _) => {
+                (VenuePort::Null { venue: NullVenue, reports: Vec::with_capacity(COMMAND_SLOTS) }, None)
+            }
+            (VenueKind::Paper, Some(_)) => {
+                let venue = Box::new(PaperVenue::new(model, &symbols));
+                (VenuePort::Inline { venue, reports: Vec::with_capacity(REPORT_SLOTS) }, None)
+            }
+            (VenueKind::Paper, None) => {
+                let (commands, to_venue) = rtrb::RingBuffer::<Command>::new(COMMAND_SLOTS);
+                let (reports_in, reports) = rtrb::RingBuffer::<Report>::new(REPORT_SLOTS);
+                let (to_paper, paper_inbox) = crossbeam_channel::bounded(16);
+                let thread = PaperThread {
+                    venue: PaperVenue::new(model, &symbols),
+                    clock: clock.clone(),
+                    commands: to_venue,
+                    reports: reports_in,
+                    inbox: paper_inbox,
+                    faults: fault_sender,
+                    counters: counters.clone(),
+                    base_event,
+                    stop: Arc::clone(&paper_stop),
+                };
+                (VenuePort::Paper { commands, reports }, Some((thread, to_paper)))
+            }
+        };
+        let (paper_thread, to_paper) =
+            paper.map_or((None, None), |(thread, sender)| (Some(thread), Some(sender)));
+        let dedup_quota = (0..=capacity.max_strategies).map(|id| gate.dedup_quota(id)).collect();
+        let tape_counters = counters.clone();
+        let setup = Setup {
+            clock: clock.clone(),
+            epoch,
+            lockstep: config.lockstep.is_some(),
+            sizes: config.capacity.clone(),
+            capacity,
+            hash_seed,
+            journal: JournalPaths { hot: config.hot_path(), archive: config.journal_dir() },
+            market: Arc::clone(&market),
+            dedup_quota,
+            tape_event: Box::new(move || tape_counters.get(Counter::MarketEvents)),
+        };
+        let path = config.socket_path();
+        let listener = socket::listen(&path).map_err(|source| CoreError::Socket { path, source })?;
+        let mut reactor = Reactor::new(Parts {
+            gate,
+            journal: writer,
+            venue,
+            clock,
+            market: Quotes::new(market_writer, symbols.len()),
+            counters,
+            inbox,
+            outbox,
+            max_clients: config.capacity.max_clients,
+            max_strategies: usize::from(capacity.max_strategies),
+        });
+        reactor.records = records;
+        let control = Control {
+            setup,
+            registry,
+            listener,
+            to_gate,
+            from_gate,
+            to_paper,
+            paper_faults,
+            stop: Arc::clone(&stop),
+            max_clients: config.capacity.max_clients,
+            next_client,
+            counters: reactor.counters.clone(),
+        };
+        let paper = paper_thread.map(|thread| spawn("ringfence-paper", move || thread.run())).transpose()?;
+        let gate = spawn_gate(reactor, reentry, &config)?;
+        let control = spawn("ringfence-ctl", move || control.run())?;
+        info!(epoch, socket = %config.socket_path().display(), "gate is running");
+        Ok(Self { stop, paper_stop, control, gate, paper, archiver, config, symbols, epoch })
+    }
+
+    /// Setting this stops the core in good order.
+    #[must_use]
+    pub fn stop_flag(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.stop)
+    }
+
+    /// Waits until the core has stopped, then syncs the journal, removes what only the living need, and sums up.
+    ///
+    /// # Errors
+    /// [`CoreError::Thread`] when a thread panicked, [`CoreError::Archiver`] when the journal could not be finished.
+    pub fn wait(self) -> Result<Summary, CoreError> {
+        let mut reactor = join("ringfence-gate", self.gate)?;
+        join("ringfence-ctl", self.control)?
+            .map_err(|error| CoreError::Thread { name: "ringfence-ctl", what: error.to_string() })?;
+        self.paper_stop.store(true, Ordering::Release);
+        if let Some(paper) = self.paper {
+            join("ringfence-paper", paper)?;
+        }
+        let state_hash = reactor.close();
+        let records = reactor.records;
+        let gate = reactor.gate;
+        drop(reactor.journal);
+        self.archiver.stop()?;
+        let reader = CountersReader::open(&self.config.counters_path())?;
+        let summary = summary::build(&gate, &self.symbols, &reader, records, self.epoch, &state_hash);
+        for path in [self.config.socket_path(), self.config.hot_path(), self.config.counters_path()] {
+            if let Err(error) = std::fs::remove_file(&path)
+                && error.kind() != io::ErrorKind::NotFound
+            {
+                error!(path = %path.display(), %error, "cannot remove");
+            }
+        }
+        let _ = std::fs::remove_dir(&self.config.run_dir);
+        Ok(summary)
+    }
+}
+
+fn open_counters(config: &CoreConfig) -> Result<CountersWriter, SegmentError> {
+    let path = config.counters_path();
+    CountersWriter::open(&path).or_else(|_| CountersWriter::create(&path))
+}
+
+fn paper_config(config: &CoreConfig, epoch: u16) -> PaperConfig {
+    let model = &config.paper;
+    PaperConfig {
+        latency_ns: model.latency_ns,
+        jitter_ns: model.jitter_ns,
+        maker_fee_ppm: model.maker_fee_ppm,
+        taker_fee_ppm: model.taker_fee_ppm,
+        reject_ppm: model.reject_ppm,
+        seed: config.lockstep.as_ref().map_or(model.seed, |lockstep| lockstep.seed),
+        // Trade ids stay unique across the lives of one journal.
+        trade_id_base: u64::from(epoch) << 40,
+        max_orders: config.capacity.order_slots,
+    }
+}
+
+fn spawn<T: Send + 'static>(
+    name: &'static str,
+    body: impl FnOnce() -> T + Send + 'static,
+) -> Result<JoinHandle<T>, CoreError> {
+    std::thread::Builder::new()
+        .name(name.to_owned())
+        .spawn(body)
+        .map_err(|error| CoreError::Thread { name, what: error.to_string() })
+}
+
+fn join<T>(name: &'static str, handle: JoinHandle<T>) -> Result<T, CoreError> {
+    handle.join().map_err(|_| CoreError::Thread { name, what: "panicked: see the log above".to_owned() })
+}
+
+fn spawn_gate(
+    mut reactor: Reactor,
+    reentry: Vec<Command>,
+    config: &CoreConfig,
+) -> Result<JoinHandle<Reactor>, CoreError> {
+    let (pin, wait, lockstep) = (config.pin, config.wait, config.lockstep.clone());
+    spawn("ringfence-gate", move || {
+        if let Some(id) = pin
+            && !core_affinity::set_for_current(core_affinity::CoreId { id })
+        {
+            error!(cpu = id, "cannot pin the gate thread: check --pin against the CPUs this process may use");
+        }
+        for command in reentry {
+            while reactor.venue.space() == Space::Full {
+                std::thread::yield_now();
+            }
+            reactor.venue.push(command, reactor.now_ns());
+        }
+        match &lockstep {
+            Some(settings) => reactor.run_lockstep(settings, wait),
+            None => reactor.run(wait),
+        }
+        let _ = reactor.outbox.push(FromGate::Stopped);
+        reactor
+    })
+}

@@ -1,0 +1,47 @@
+//! One attached client as the gate thread sees it.
+
+use ringfence_ipc::handshake::Role;
+use ringfence_ipc::msg::{StrategyId, Words};
+use ringfence_ipc::ring::{Consumer, Fault, Producer};
+use ringfence_ipc::view::{ReadWord, WriteWord};
+
+/// A client's rings and the few words beside them. Built by the control thread, owned by the gate thread while served.
+pub(super) struct ClientPort {
+    /// Number of the attachment.
+    pub client: u64,
+    /// What it may send.
+    pub role: Role,
+    /// Whose intents these are (strategies).
+    pub strategy: StrategyId,
+    /// What it asks.
+    pub intents: Consumer,
+    /// What it is told.
+    pub events: Producer,
+    /// Feeds in lockstep: the tape, read by the gate thread itself.
+    pub tape: Option<Consumer>,
+    /// Paced strategies: the last market event it has handled, as it says.
+    pub market_seen: Option<ReadWord>,
+    /// Feeds: how far they may run.
+    pub paced_limit: Option<WriteWord>,
+    /// It is gone: serve what it published, then retire it.
+    pub draining: bool,
+    /// The last market event a paced strategy claimed, and when that last changed (gate time ns).
+    pub seen: (u64, u64),
+}
+
+/// Slots of the events ring that decisions leave free, so that reports of live orders still fit.
+const REPORT_RESERVE_SLOTS: u64 = 64;
+
+impl ClientPort {
+    /// Whether a decision may be made for this client now: its answer must fit, and leave room for reports.
+    #[inline]
+    pub fn has_decision_room(&mut self) -> Result<bool, Fault> {
+        self.events.has_room(1 + REPORT_RESERVE_SLOTS)
+    }
+
+    /// Tells the client about a report.
+    #[inline]
+    pub fn push_report(&mut self, words: &[Words; 2]) -> Result<bool, Fault> {
+        Ok(self.events.push(words)?.is_some())
+    }
+}
