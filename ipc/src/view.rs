@@ -30,6 +30,7 @@ impl Memory {
         }
     }
 
+    #[cfg(not(loom))]
     fn slot_count(&self) -> usize {
         match self {
             Self::Heap(slots) => slots.len(),
@@ -68,6 +69,7 @@ unsafe impl Sync for ReadSlots {}
 
 impl ReadSlots {
     /// `count` slots from slot `first` of `memory`, if they lie inside it.
+    #[cfg(not(loom))]
     pub(crate) fn of(memory: Arc<Memory>, first: usize, count: usize) -> Option<Self> {
         let end = first.checked_add(count)?;
         if end > memory.slot_count() {
@@ -157,6 +159,7 @@ pub struct WriteSlots(ReadSlots);
 
 impl WriteSlots {
     /// Wraps a view of memory that is known to be writable.
+    #[cfg(not(loom))]
     pub(crate) fn of(memory: Arc<Memory>, first: usize, count: usize) -> Option<Self> {
         ReadSlots::of(memory, first, count).map(Self)
     }

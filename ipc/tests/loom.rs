@@ -1,0 +1,163 @@
+//! Every interleaving that the memory model allows, on the real ring and cell code at small sizes.
+//!
+//! `RUSTFLAGS="--cfg loom" cargo test -p ringfence-ipc --release --test loom`, in a target directory of its own.
+#![cfg(loom)]
+#![allow(clippy::unwrap_used, missing_docs)]
+
+mod model;
+
+use std::collections::VecDeque;
+
+use loom::thread;
+use model::{Receiver, Sender, message};
+use ringfence_ipc::cell::{self, CELL_SLOTS, CellWriter};
+use ringfence_ipc::msg::Words;
+use ringfence_ipc::ring::{Consumer, FaultKind, Producer, continuation_word, head_word, heap_ring};
+use ringfence_ipc::view::{WriteSlots, WriteWord};
+
+const CAPACITY: usize = 4;
+
+fn explore(preemptions: Option<usize>, run: impl Fn() + Sync + Send + 'static) {
+    let mut builder = loom::model::Builder::new();
+    builder.max_branches = 100_000;
+    builder.preemption_bound = preemptions;
+    builder.check(run);
+}
+
+/// Both ends, `script` giving the slots of each message; the consumer waits for all of them.
+fn transfer(script: &'static [u8], start: u64, preemptions: Option<usize>) {
+    explore(preemptions, move || {
+        let (producer, consumer) = heap_ring(CAPACITY, start);
+        let thread = thread::spawn(move || {
+            let mut sender = Sender::new(producer);
+            for slots in script {
+                while sender.push(*slots).is_none() {
+                    thread::yield_now();
+                }
+            }
+        });
+        let mut oracle: VecDeque<_> = script.iter().enumerate().map(|(n, s)| message(n as u64, *s)).collect();
+        let mut receiver = Receiver::new(consumer);
+        while !oracle.is_empty() {
+            if !receiver.pop(&mut oracle) {
+                thread::yield_now();
+            }
+        }
+        thread.join().unwrap();
+    });
+}
+
+#[test]
+fn single_slots_arrive_whole_and_in_order() {
+    transfer(&[1, 1], 0, None);
+}
+
+#[test]
+fn long_messages_arrive_whole() {
+    transfer(&[3], 5, None);
+    transfer(&[1, 2], 0, None);
+}
+
+#[test]
+fn a_ring_that_wraps_overwrites_only_what_was_consumed() {
+    transfer(&[2, 2, 1], 0, Some(3));
+    transfer(&[4, 1], 3, Some(3));
+}
+
+/// A producer that writes what it likes into the first slots, against a consumer that looks a few times.
+fn hostile(
+    attack: impl Fn(&WriteSlots) + Copy + Send + Sync + 'static,
+    verdict: fn(Result<Words, FaultKind>),
+) {
+    explore(None, move || {
+        let slots = WriteSlots::heap(CAPACITY);
+        let mut consumer = Consumer::new(slots.reader(), WriteWord::heap(), 0);
+        let thread = thread::spawn(move || attack(&slots));
+        for _ in 0..2 {
+            match consumer.peek() {
+                Ok(Some(head)) => {
+                    verdict(Ok(head.words));
+                    consumer.advance(head.slots);
+                }
+                Ok(None) => {}
+                Err(fault) => verdict(Err(fault.kind)),
+            }
+        }
+        thread.join().unwrap();
+    });
+}
+
+#[test]
+fn garbage_sequence_is_a_fault_whenever_it_is_seen() {
+    hostile(
+        |slots| slots.publish(0, 0xdead_beef_dead_beef),
+        |seen| assert_eq!(seen, Err(FaultKind::SequenceAhead)),
+    );
+}
+
+#[test]
+fn sequence_jumps_a_lap() {
+    hostile(
+        |slots| slots.publish(0, head_word(CAPACITY as u64, 1)),
+        |seen| assert_eq!(seen, Err(FaultKind::SequenceAhead)),
+    );
+}
+
+#[test]
+fn a_head_before_its_continuation_is_a_fault_or_a_message() {
+    hostile(
+        |slots| {
+            slots.store_payload(0, &[1; 7]);
+            slots.publish(0, head_word(0, 2));
+            slots.publish(1, continuation_word(1));
+        },
+        |seen| assert!(matches!(seen, Ok([1, 1, 1, 1, 1, 1, 1]) | Err(FaultKind::HeadWithoutContinuations))),
+    );
+}
+
+#[test]
+fn a_slot_rewritten_while_it_is_copied_garbles_only_itself() {
+    hostile(
+        |slots| {
+            slots.store_payload(0, &[1; 7]);
+            slots.publish(0, head_word(0, 1));
+            slots.store(0, 0, 2);
+            slots.store(0, 6, 2);
+        },
+        |seen| assert!(seen.unwrap().iter().all(|word| matches!(word, 1 | 2))),
+    );
+}
+
+#[test]
+fn a_consumer_position_out_of_thin_air_is_a_fault() {
+    explore(None, || {
+        let consumed = WriteWord::heap();
+        let mut producer = Producer::new(WriteSlots::heap(CAPACITY), consumed.reader(), 10);
+        let thread = thread::spawn(move || consumed.publish(12));
+        let first = producer.push1(&[0; 7]);
+        assert_eq!(first, Ok(Some(10)));
+        if let Err(fault) = producer.free() {
+            assert_eq!(fault.kind, FaultKind::ConsumedRanAhead);
+        }
+        thread.join().unwrap();
+        assert!(producer.free().is_err());
+    });
+}
+
+#[test]
+fn a_cell_is_read_whole_or_not_at_all() {
+    explore(Some(3), || {
+        let lines = WriteSlots::heap(CELL_SLOTS);
+        let reader = lines.reader();
+        let mut writer = CellWriter::new(lines);
+        writer.publish(&[1; 7]);
+        let thread = thread::spawn(move || {
+            // As many values as it takes to come back to the slot being read.
+            (2..=5).for_each(|n| writer.publish(&[n; 7]));
+        });
+        if let Some(value) = cell::read(&reader, 0) {
+            assert!((1..=5).contains(&value[0]) && value.iter().all(|word| *word == value[0]), "{value:?}");
+        }
+        thread.join().unwrap();
+    });
+}
