@@ -29,7 +29,7 @@ fn main() -> ExitCode {
     let outcome = args::parse(std::env::args().skip(1)).and_then(|role| match role {
         Role::Measure(options) => run(options),
         Role::Peer(path) => peer::run(&path).map(|()| true),
-        Role::Gate(_) => Ok(false),
+        Role::Gate(path) => rows::gate_process::run(&path).map(|()| true),
     });
     match outcome {
         Ok(true) => ExitCode::SUCCESS,

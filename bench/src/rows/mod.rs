@@ -1,5 +1,7 @@
 //! One module per kind of row, and the table of all rows.
 
+pub mod gate;
+pub mod gate_process;
 mod journal;
 mod pipeline;
 pub mod ring;
@@ -39,6 +41,11 @@ const KEYS_1M: usize = 1 << 20;
 pub const ALL: &[(&str, Measure)] = &[
     ("raw", raw_line),
     ("ring_rtt", ring_rtt),
+    ("gate_rtt_64k", |bench, name| gate::round_trips(bench, name, KEYS_64K)),
+    ("gate_rtt_1m", |bench, name| gate::round_trips(bench, name, KEYS_1M)),
+    ("gate_throughput_64k", |bench, name| gate::throughput(bench, name, KEYS_64K)),
+    ("gate_throughput_1m", |bench, name| gate::throughput(bench, name, KEYS_1M)),
+    ("gate_sustained", |bench, name| gate::sustained(bench, name, KEYS_64K)),
     ("pipeline_inproc", |bench, name| pipeline::measure(bench, name, KEYS_64K)),
     ("pipeline_inproc_1m", |bench, name| pipeline::measure(bench, name, KEYS_1M)),
     ("journal_append", journal::measure),
