@@ -156,6 +156,11 @@ impl PaperVenue {
         }
     }
 
+    /// Market events up to `event` were consumed in an earlier life: a snapshot under that number is no event.
+    pub fn resume_after(&mut self, event: u64) {
+        self.counts.last_event = self.counts.last_event.max(event);
+    }
+
     /// Takes a command that leaves the gate at `now_ns`. It arrives after the configured latency; what is due by
     /// `now_ns` is executed before this returns. Reports are appended to `out`.
     pub fn on_command(&mut self, command: &Command, now_ns: u64, out: &mut Vec<Report>) {
@@ -185,8 +190,8 @@ impl PaperVenue {
         self.queue.front().map(|(due_ns, _)| *due_ns)
     }
 
-    /// Market events whose final message has been seen, malformed ones included. A snapshot that a feed sends again
-    /// under a number already seen is not counted again.
+    /// Market events whose final message has been seen in this life, malformed ones included. A snapshot that a feed
+    /// sends again under a number already seen is not counted again, see [`PaperVenue::resume_after`].
     #[must_use]
     pub const fn events_seen(&self) -> u64 {
         self.counts.events

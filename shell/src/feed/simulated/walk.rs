@@ -9,8 +9,8 @@ use ringfence_ipc::symbol::Symbol;
 const LEVELS: usize = 10;
 /// Sub-ticks per tick: the walk's own resolution.
 const SUB: i64 = 1_000_000;
-/// A quote's typical step is the price divided by this: about 7 bps a minute at 150 quotes a second.
-const STEP_DIVISOR: i64 = 120_000;
+/// A quote's typical step is the price divided by this: the price covers some 30 bps in ten minutes.
+const STEP_DIVISOR: i64 = 50_000;
 /// How hard the mid is drawn to its anchor per step: one part in so many.
 const PULL: i64 = 4_096;
 /// The anchor's step is the mid's divided by this.

@@ -159,3 +159,14 @@ fn a_snapshot_sent_again_under_a_known_number_is_no_new_event() {
     assert_eq!((floor.venue.events_seen(), floor.venue.last_event()), (1, 1));
     assert!(floor.venue.book(0).unwrap().best_bid().is_none());
 }
+
+#[test]
+fn a_second_life_does_not_count_the_snapshot_it_begins_with() {
+    let mut floor = Floor::blank(INSTANT);
+    floor.venue.resume_after(1);
+    floor.depth(&[(BUY, 99, 4), (SELL, 101, 3)], true);
+    assert_eq!((floor.venue.events_seen(), floor.venue.last_event()), (0, 1));
+    assert_eq!(floor.venue.book(0).unwrap().best_bid().map(|level| level.price), Some(99));
+    floor.quote(98, 1, 101, 3);
+    assert_eq!((floor.venue.events_seen(), floor.venue.last_event()), (1, 2));
+}

@@ -95,7 +95,8 @@ fn recording() -> Option<Vec<(u64, Vec<Words>)>> {
     let path = folder.join("btcusdt_20240808.gz");
     let Ok(file) = File::open(&path) else {
         // Written past the test harness, which keeps what passing tests print to itself.
-        let _ = writeln!(std::io::stderr(), "SKIPPED: no recording at {}; set RINGFENCE_DATA", path.display());
+        let _ =
+            writeln!(std::io::stderr(), "SKIPPED: no recording at {}; set RINGFENCE_DATA", path.display());
         return None;
     };
     let mut snapshot_id = 0;
