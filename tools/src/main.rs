@@ -1,2 +1,72 @@
-//! ringfence
-fn main() {}
+//! The one Ringfence binary: it starts itself as every process of the product.
+
+mod child;
+mod core_cmd;
+mod demo;
+mod export;
+mod http_cmd;
+mod journal_cmd;
+mod place;
+mod replay_cmd;
+mod shell_cmd;
+mod stop;
+mod up;
+
+use clap::{Parser, Subcommand};
+
+/// A low-latency order gate and its control plane.
+#[derive(Parser)]
+#[command(version, about, after_help = "Start here:\n  ringfence up                 everything, on a simulated market\n  ringfence up --demo --replay market.gz --speed max --for 60s --json")]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Start gate, shell, paper venue and a market, and stop all of them with Ctrl-C.
+    Up(up::UpArgs),
+    /// Run the gate process (what `up` starts).
+    Core(core_cmd::CoreArgs),
+    /// Run the shell process: HTTP, streams, the page and the market source (what `up` starts).
+    Shell(shell_cmd::ShellArgs),
+    /// Run the sample strategy over shared memory.
+    Demo(demo::DemoArgs),
+    /// Place an order through a running shell.
+    Order(http_cmd::OrderArgs),
+    /// Cancel an order through a running shell.
+    Cancel(http_cmd::CancelArgs),
+    /// Read the journal of a run.
+    #[command(subcommand)]
+    Journal(journal_cmd::JournalCommand),
+    /// Decide a journal again and compare: same decisions, same state hash.
+    Replay(replay_cmd::ReplayArgs),
+}
+
+fn main() -> std::process::ExitCode {
+    tracing_subscriber::fmt()
+        .with_env_filter(
+            tracing_subscriber::EnvFilter::try_from_env("RINGFENCE_LOG")
+                .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info")),
+        )
+        .with_writer(std::io::stderr)
+        .with_target(false)
+        .init();
+    let outcome = match Cli::parse().command {
+        Command::Up(args) => up::run(args),
+        Command::Core(args) => core_cmd::run(&args),
+        Command::Shell(args) => shell_cmd::run(args),
+        Command::Demo(args) => demo::run(&args),
+        Command::Order(args) => http_cmd::order(&args),
+        Command::Cancel(args) => http_cmd::cancel(&args),
+        Command::Journal(command) => journal_cmd::run(&command),
+        Command::Replay(args) => replay_cmd::run(&args),
+    };
+    match outcome {
+        Ok(()) => std::process::ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("ringfence: {error:#}");
+            std::process::ExitCode::FAILURE
+        }
+    }
+}

@@ -85,6 +85,15 @@ impl Speed {
 #[error("speed `{0}` is neither `max` nor a number above 0")]
 pub struct SpeedError(String);
 
+impl std::fmt::Display for Speed {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Max => f.write_str("max"),
+            Self::Times(factor) => write!(f, "{factor}"),
+        }
+    }
+}
+
 impl FromStr for Speed {
     type Err = SpeedError;
 

@@ -1,0 +1,141 @@
+//! Journal records as JSON lines, for scripts.
+
+use ringfence_ipc::journal::{ControlKind, DecisionRecord, Record, Role};
+use ringfence_ipc::msg::{IntentKind, OrderState, OrderType, Outcome, Report, ReportKind, Side, Tif};
+use serde_json::{Value, json};
+
+/// One record as one JSON object. All integers are exact; prices and quantities are scaled as the symbol says.
+pub fn json(position: u64, record: &Record) -> Value {
+    let mut value = match record {
+        Record::Boot(boot) => json!({"kind": "boot", "epoch": boot.epoch, "hash_seed": boot.hash_seed,
+            "now_ns": boot.now_ns, "lockstep": boot.lockstep, "build_id": text(&boot.build_id)}),
+        Record::Symbol { id, symbol } => json!({"kind": "symbol", "id": id, "name": symbol.name(),
+            "price_scale": symbol.price_scale, "qty_scale": symbol.qty_scale, "tick": symbol.tick,
+            "lot": symbol.lot, "contract_multiplier": symbol.contract_multiplier}),
+        Record::Strategy(strategy) => json!({"kind": "strategy", "id": strategy.strategy,
+            "account": strategy.account, "name": strategy.name(), "now_ns": strategy.now_ns}),
+        Record::Attach(attach) => json!({"kind": "attach", "role": role(attach.role), "detached": attach.detached,
+            "strategy": attach.strategy, "client": attach.client, "pid": attach.pid, "uid": attach.uid,
+            "now_ns": attach.now_ns}),
+        Record::Limit(limit) => json!({"kind": "limit", "scope": limit.scope.name(), "scope_id": limit.scope_id,
+            "limit": limit.limit.name(), "value": limit.value, "now_ns": limit.now_ns,
+            "config_version": limit.config_version}),
+        Record::Control(control) => {
+            let ControlKind::SetMode(mode) = control.control;
+            json!({"kind": "control", "mode": mode.name(), "scope": control.scope.name(),
+                "scope_id": control.scope_id, "client": control.client, "now_ns": control.now_ns})
+        }
+        Record::Mark(mark) => json!({"kind": "mark", "symbol": mark.symbol, "bid_price": mark.bid_price,
+            "ask_price": mark.ask_price, "last_price": mark.last_price, "now_ns": mark.now_ns, "event": mark.event}),
+        Record::Decision(decision) => decision_json(decision),
+        Record::Report(report) => report_json(report),
+        Record::Close(close) => {
+            let hash: String = close.state_hash.iter().map(|byte| format!("{byte:02x}")).collect();
+            json!({"kind": "close", "now_ns": close.now_ns, "state_hash": hash, "market_events": close.market_events})
+        }
+    };
+    value["pos"] = position.into();
+    value
+}
+
+fn decision_json(d: &DecisionRecord) -> Value {
+    let i = &d.intent;
+    json!({"kind": "decision", "strategy": d.strategy, "account": d.account, "symbol": i.symbol,
+        "intent": intent(i.kind), "side": side(i.side), "type": order_type(i.order_type), "tif": tif(i.tif),
+        "flags": i.flags, "key": format!("{:032x}", i.key), "price": i.price, "qty": i.qty,
+        "client_ts_ns": i.client_ts_ns, "ttl_ns_or_target": i.ttl_ns_or_target, "outcome": outcome(d.outcome),
+        "reason": d.reason.name(), "limit_id": d.limit_id.name(), "order_id": d.order_id, "observed": d.observed,
+        "limit": d.limit, "ref_price": d.reference_price, "ref_age_us": d.reference_age_us, "now_ns": d.now_ns,
+        "intent_position": d.intent_position,
+        "client_order_id": d.ext.as_ref().map(|ext| ext.client_order_id().to_owned())})
+}
+
+fn report_json(r: &Report) -> Value {
+    json!({"kind": "report", "report": report_kind(r.kind), "state": state(r.state), "order_id": r.order_id,
+        "strategy": r.strategy, "account": r.account, "symbol": r.symbol, "side": side(r.side),
+        "last_qty": r.last_qty, "last_price": r.last_price, "cum_qty": r.cum_qty, "leaves_qty": r.leaves_qty,
+        "trade_id": r.trade_id, "fee_e8": r.fee_e8, "maker": r.maker, "late": r.late, "reentered": r.reentered,
+        "reason": r.reason.name(), "ts_ns": r.ts_ns, "venue_ts_ns": r.venue_ts_ns, "key_low": r.key_low})
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).trim_end_matches('\0').to_owned()
+}
+
+fn role(role: Role) -> &'static str {
+    match role {
+        Role::Strategy => "strategy",
+        Role::Operator => "operator",
+        Role::Feed => "feed",
+        Role::Venue => "venue",
+        Role::Observer => "observer",
+    }
+}
+
+fn intent(kind: IntentKind) -> &'static str {
+    match kind {
+        IntentKind::New => "new",
+        IntentKind::Cancel => "cancel",
+        IntentKind::Amend => "amend",
+        IntentKind::MassCancel => "mass_cancel",
+        IntentKind::ForceFlat => "force_flat",
+    }
+}
+
+fn side(side: Side) -> &'static str {
+    match side {
+        Side::Buy => "BUY",
+        Side::Sell => "SELL",
+    }
+}
+
+fn order_type(order_type: OrderType) -> &'static str {
+    match order_type {
+        OrderType::Limit => "LIMIT",
+        OrderType::Market => "MARKET",
+    }
+}
+
+fn tif(tif: Tif) -> &'static str {
+    match tif {
+        Tif::Gtc => "GTC",
+        Tif::Ioc => "IOC",
+        Tif::Fok => "FOK",
+        Tif::Day => "DAY",
+    }
+}
+
+fn outcome(outcome: Outcome) -> &'static str {
+    match outcome {
+        Outcome::Accepted => "accepted",
+        Outcome::Rejected => "rejected",
+    }
+}
+
+fn report_kind(kind: ReportKind) -> &'static str {
+    match kind {
+        ReportKind::Accepted => "accepted",
+        ReportKind::Fill => "fill",
+        ReportKind::Cancelled => "cancelled",
+        ReportKind::Rejected => "rejected",
+        ReportKind::Expired => "expired",
+        ReportKind::Amended => "amended",
+        ReportKind::CancelRejected => "cancel_rejected",
+        ReportKind::Unknown => "unknown",
+        ReportKind::LostBeforeSend => "lost_before_send",
+    }
+}
+
+fn state(state: OrderState) -> &'static str {
+    match state {
+        OrderState::PendingNew => "PENDING_NEW",
+        OrderState::Accepted => "ACCEPTED",
+        OrderState::PartiallyFilled => "PARTIALLY_FILLED",
+        OrderState::Filled => "FILLED",
+        OrderState::PendingCancel => "PENDING_CANCEL",
+        OrderState::Cancelled => "CANCELLED",
+        OrderState::Rejected => "REJECTED",
+        OrderState::Expired => "EXPIRED",
+        OrderState::Unknown => "UNKNOWN",
+    }
+}

@@ -1,0 +1,109 @@
+//! `ringfence order` and `ringfence cancel`: the shell's HTTP API from a terminal.
+
+use anyhow::{Context as _, bail};
+use clap::Args;
+use serde_json::{Value, json};
+
+/// Arguments of `ringfence order`.
+#[derive(Args)]
+#[command(after_help = "Examples:\n  ringfence order BUY BTCUSDT 0.001 61000\n  ringfence order SELL BTCUSDT 0.001 --market --id my-42")]
+pub struct OrderArgs {
+    /// BUY or SELL.
+    side: String,
+    /// Symbol, e.g. BTCUSDT.
+    symbol: String,
+    /// Quantity.
+    qty: String,
+    /// Limit price.
+    #[arg(required_unless_present = "market")]
+    price: Option<String>,
+    /// A market order.
+    #[arg(long, conflicts_with = "price")]
+    market: bool,
+    /// Time in force: GTC, IOC, FOK or DAY (default: GTC, for market orders IOC).
+    #[arg(long)]
+    tif: Option<String>,
+    /// Client order id; the same id again gets the first answer.
+    #[arg(long)]
+    id: Option<String>,
+    #[command(flatten)]
+    to: To,
+}
+
+/// Arguments of `ringfence cancel`.
+#[derive(Args)]
+#[command(after_help = "Example:\n  ringfence cancel my-42")]
+pub struct CancelArgs {
+    /// Client order id.
+    id: String,
+    #[command(flatten)]
+    to: To,
+}
+
+/// Which shell.
+#[derive(Args)]
+struct To {
+    /// Address of the shell.
+    #[arg(long, env = "RINGFENCE_URL", default_value = "http://127.0.0.1:8080")]
+    url: String,
+    /// Print the answer as JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+pub fn order(args: &OrderArgs) -> anyhow::Result<()> {
+    let mut body = json!({"side": args.side, "symbol": args.symbol, "qty": args.qty});
+    match &args.price {
+        Some(price) => body["price"] = price.as_str().into(),
+        None => body["type"] = "MARKET".into(),
+    }
+    if let Some(tif) = &args.tif {
+        body["tif"] = tif.as_str().into();
+    }
+    if let Some(id) = &args.id {
+        body["client_order_id"] = id.as_str().into();
+    }
+    let answer = post(&args.to, "/api/order", &body)?;
+    tell(&args.to, &answer, |a| {
+        let again = if a["duplicate"] == true { " (a repeat: this is the first answer)" } else { "" };
+        format!("accepted {}{again}", a["client_order_id"].as_str().unwrap_or("?"))
+    })
+}
+
+pub fn cancel(args: &CancelArgs) -> anyhow::Result<()> {
+    let answer = post(&args.to, "/api/cancel", &json!({"client_order_id": args.id}))?;
+    tell(&args.to, &answer, |a| format!("cancel accepted {}", a["client_order_id"].as_str().unwrap_or("?")))
+}
+
+/// A refused order is an error: scripts see it in the exit code.
+fn post(to: &To, path: &str, body: &Value) -> anyhow::Result<Value> {
+    let agent = ureq::Agent::config_builder()
+        .http_status_as_error(false)
+        .timeout_global(Some(std::time::Duration::from_secs(10)))
+        .build()
+        .new_agent();
+    let mut response = agent
+        .post(format!("{}{path}", to.url))
+        .header("content-type", "application/json")
+        .send(body.to_string().as_bytes())
+        .with_context(|| format!("no shell answers at {}: start one with `ringfence up`, or give --url", to.url))?;
+    let status = response.status();
+    let text = response.body_mut().read_to_string()?;
+    let answer: Value = serde_json::from_str(&text).unwrap_or(Value::String(text));
+    if status.is_success() {
+        return Ok(answer);
+    }
+    if to.json {
+        println!("{answer}");
+    }
+    bail!("{status}: {} {}", answer["message"].as_str().unwrap_or("refused"), answer["details"])
+}
+
+fn tell(to: &To, answer: &Value, line: impl Fn(&Value) -> String) -> anyhow::Result<()> {
+    if to.json {
+        println!("{answer}");
+    } else {
+        println!("{}", line(answer));
+    }
+    Ok(())
+}

@@ -1,0 +1,94 @@
+//! `ringfence shell`: HTTP, streams, the page, and the market source.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use anyhow::Context as _;
+use clap::Args;
+use ringfence_core::config::CoreConfig;
+use ringfence_shell::feed::{PlayerConfig, SourceConfig, Speed, play};
+use ringfence_shell::{ShellConfig, serve};
+
+use crate::stop;
+
+/// Arguments of `ringfence shell`.
+#[derive(Args)]
+#[command(after_help = "Example:\n  ringfence shell --config core.toml --bind 127.0.0.1:8080")]
+pub struct ShellArgs {
+    /// The core's configuration file: says where its socket, journal and counters are.
+    #[arg(long)]
+    config: PathBuf,
+    /// Where to listen (loopback).
+    #[arg(long, default_value = "127.0.0.1:8080")]
+    bind: SocketAddr,
+    /// Write the address here once ready.
+    #[arg(long)]
+    address_file: Option<PathBuf>,
+    /// Market from a recording; default: a simulated market.
+    #[arg(long)]
+    replay: Option<PathBuf>,
+    /// Speed of the replay.
+    #[arg(long, default_value = "1")]
+    speed: Speed,
+    /// Seed of the simulated market.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// Stop when the process that started this one dies.
+    #[arg(long, hide = true)]
+    supervised: bool,
+}
+
+pub fn run(args: ShellArgs) -> anyhow::Result<()> {
+    let stop = if args.supervised { stop::supervised()? } else { stop::flag()? };
+    let core = CoreConfig::load(&args.config)?;
+    let player = PlayerConfig {
+        socket: core.socket_path(),
+        source: match &args.replay {
+            Some(path) => SourceConfig::Recording(path.clone()),
+            None => SourceConfig::Simulated { seed: args.seed },
+        },
+        speed: args.speed,
+    };
+    let config = ShellConfig {
+        bind: args.bind,
+        market_source: if args.replay.is_some() { "replay" } else { "sim" }.to_owned(),
+        ..ShellConfig::new(&core.run_dir, core.journal_dir())
+    };
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .thread_name("ringfence-http")
+        .enable_all()
+        .build()?;
+    let feed_stop = Arc::clone(&stop);
+    let feed = std::thread::Builder::new().name("ringfence-feed".into()).spawn(move || {
+        let outcome = play(&player, &feed_stop);
+        if let Err(error) = &outcome {
+            tracing::error!(%error, "the market source failed");
+            feed_stop.store(true, Ordering::Relaxed);
+        }
+        outcome
+    })?;
+    let ready = |address: SocketAddr| {
+        if let Some(path) = &args.address_file
+            && let Err(error) = std::fs::write(path, address.to_string())
+        {
+            tracing::error!(path = %path.display(), %error, "cannot write the address file");
+        }
+    };
+    let served = runtime.block_on(serve(config, ready, until(Arc::clone(&stop))));
+    stop.store(true, Ordering::Relaxed);
+    let played = feed.join().map_err(|_| anyhow::anyhow!("the feed thread panicked"))?;
+    served.context("the shell failed")?;
+    let report = played?;
+    tracing::info!(events = report.events, malformed = report.malformed, ended = report.ended, "market source stopped");
+    Ok(())
+}
+
+async fn until(stop: Arc<AtomicBool>) {
+    while !stop.load(Ordering::Relaxed) {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}

@@ -1,0 +1,310 @@
+//! `ringfence up`: the supervisor. Starts core, strategy and shell as processes of this binary, keeps them alive, and
+//! stops them in order.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, bail, ensure};
+use clap::{Args, ValueEnum};
+use ringfence_core::config::{
+    ClientConfig, CoreConfig, JournalConfig, Limits, Lockstep, PaperModel, StrategyConfig, SymbolConfig, VenueKind, Wait,
+};
+use ringfence_ipc::counters::{Counter, CountersReader};
+use serde_json::Value;
+
+use crate::child::Supervised;
+use crate::{place, stop};
+
+/// How long a process may take to become ready.
+const READY_PATIENCE: Duration = Duration::from_secs(30);
+/// How long a process may take to stop.
+const STOP_PATIENCE: Duration = Duration::from_secs(20);
+/// How often the supervisor looks around.
+const LOOK: Duration = Duration::from_millis(10);
+/// After the tape's end, how long answers may still be under way before the run counts as over.
+const SETTLE: Duration = Duration::from_millis(300);
+
+/// Arguments of `ringfence up`.
+#[derive(Args)]
+#[command(after_help = "Examples:\n  ringfence up\n  ringfence up --demo\n  ringfence up --demo --replay market.gz --speed max --for 60s --json\n  ringfence up --demo --replay market.gz --lockstep --for 60s --json")]
+pub struct UpArgs {
+    /// Also run the sample strategy, a process of its own over shared memory.
+    #[arg(long)]
+    demo: bool,
+    /// Market from a recording of Binance combined streams (gzip or plain); default: a simulated market.
+    #[arg(long, value_name = "FILE")]
+    replay: Option<PathBuf>,
+    /// Speed of the replay: a factor, or `max`.
+    #[arg(long, default_value = "1", value_name = "X|max")]
+    speed: ringfence_shell::feed::Speed,
+    /// Decide in turns with the recording: same recording, same seed, same result.
+    #[arg(long, requires = "replay")]
+    lockstep: bool,
+    /// Stop after this long (`90s`, `5m`), or at the recording's end if that comes first.
+    #[arg(long = "for", value_name = "T", value_parser = parse_duration)]
+    for_time: Option<Duration>,
+    /// End with one JSON line on standard output.
+    #[arg(long)]
+    json: bool,
+    /// Where the shell listens. Development mode: loopback only, no login.
+    #[arg(long, default_value = "127.0.0.1:8080", value_name = "ADDR:PORT")]
+    bind: SocketAddr,
+    /// CPU to pin the gate thread to.
+    #[arg(long, value_name = "CPU")]
+    pin: Option<usize>,
+    /// How the idle gate thread waits.
+    #[arg(long, value_enum, default_value_t = WaitArg::Backoff)]
+    wait: WaitArg,
+    /// Keep the run here, and continue it if it exists (default: a fresh run under the state directory).
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
+    /// Seed of everything random.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum WaitArg {
+    Backoff,
+    Spin,
+}
+
+fn parse_duration(text: &str) -> Result<Duration, String> {
+    let (digits, unit) = text.split_at(text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len()));
+    let count: u64 = digits.parse().map_err(|_| format!("`{text}` is no duration: write 90s, 5m or 1h"))?;
+    match unit {
+        "ms" => Ok(Duration::from_millis(count)),
+        "s" | "" => Ok(Duration::from_secs(count)),
+        "m" => Ok(Duration::from_secs(count.saturating_mul(60))),
+        "h" => Ok(Duration::from_secs(count.saturating_mul(3600))),
+        _ => Err(format!("`{text}` is no duration: write 90s, 5m or 1h")),
+    }
+}
+
+pub fn run(args: UpArgs) -> anyhow::Result<()> {
+    ensure!(
+        args.bind.ip().is_loopback(),
+        "{} is not a loopback address: development mode has no login, so it serves this machine only",
+        args.bind
+    );
+    if let Some(path) = &args.replay {
+        ensure!(path.is_file(), "{} is not a file: give --replay a recording", path.display());
+    }
+    let stop = stop::flag()?;
+    let data = match &args.data {
+        Some(dir) => {
+            std::fs::create_dir_all(dir).with_context(|| format!("cannot create {}", dir.display()))?;
+            dir.canonicalize()?
+        }
+        None => place::new_run()?,
+    };
+    let config = core_config(&args, &data)?;
+    let config_path = data.join("core.toml");
+    std::fs::write(&config_path, toml::to_string_pretty(&config)?)
+        .with_context(|| format!("cannot write {}", config_path.display()))?;
+    let mut group = Group::start(&args, &config, &config_path, &stop)?;
+    let outcome = if stop.load(Ordering::Relaxed) { Ok(()) } else { group.watch(&args, &stop) };
+    let stopped = group.stop();
+    outcome?;
+    stopped?;
+    report(&args, &config)
+}
+
+/// What `up` runs with; written to the run's directory, where `replay` and a curious user find it.
+fn core_config(args: &UpArgs, data: &Path) -> anyhow::Result<CoreConfig> {
+    let uid = rustix::process::getuid().as_raw();
+    let client = |role: &str, name: &str| ClientConfig {
+        role: role.into(),
+        name: name.into(),
+        uid: Some(uid),
+        key_file: None,
+    };
+    let symbol = |name: &str, qty_scale: u8, lot: &str, max_qty: &str| SymbolConfig {
+        name: name.into(),
+        tick: "0.01".into(),
+        lot: lot.into(),
+        price_scale: 2,
+        qty_scale,
+        limits: Limits { max_order_qty: Some(max_qty.into()), ..Limits::default() },
+    };
+    let strategy = |name: &str| StrategyConfig {
+        name: name.into(),
+        account: 0,
+        limits: Limits {
+            max_gross_notional: Some("2000000".into()),
+            max_open_orders: Some(1000),
+            order_rate_per_s: Some(100_000),
+            order_burst: Some(10_000),
+            cancel_rate_per_s: Some(100_000),
+            cancel_burst: Some(10_000),
+            ..Limits::default()
+        },
+    };
+    Ok(CoreConfig {
+        data_dir: data.to_owned(),
+        run_dir: place::run_dir(data)?,
+        wait: match args.wait {
+            WaitArg::Backoff => Wait::Backoff,
+            WaitArg::Spin => Wait::Spin,
+        },
+        pin: args.pin,
+        venue: VenueKind::Paper,
+        lockstep: args
+            .lockstep
+            .then(|| Lockstep { strategies: usize::from(args.demo), seed: args.seed }),
+        journal: JournalConfig { hot_bytes: 64 << 20, segment_bytes: 64 << 20, ..JournalConfig::default() },
+        capacity: Default::default(),
+        paper: PaperModel { seed: args.seed, ..PaperModel::default() },
+        limits: Limits {
+            max_order_notional: Some("1000000".into()),
+            max_gross_notional: Some("10000000".into()),
+            price_collar_bps: Some(500),
+            reference_max_age_ms: Some(5000),
+            market_band_bps: Some(100),
+            dedup_ttl_s: Some(300),
+            ..Limits::default()
+        },
+        symbols: vec![symbol("BTCUSDT", 5, "0.00001", "10"), symbol("ETHUSDT", 4, "0.0001", "200")],
+        strategies: vec![strategy("manual"), strategy("demo")],
+        clients: vec![client("strategy", "*"), client("operator", "*"), client("feed", "*"), client("observer", "*")],
+    })
+}
+
+/// The processes of one run.
+struct Group {
+    core: Supervised,
+    demo: Option<Supervised>,
+    shell: Supervised,
+    counters: PathBuf,
+}
+
+impl Group {
+    fn start(args: &UpArgs, config: &CoreConfig, path: &Path, stop: &AtomicBool) -> anyhow::Result<Self> {
+        let text = |path: &Path| path.display().to_string();
+        let mut core =
+            Supervised::start("core", vec!["core".into(), "--supervised".into(), "--config".into(), text(path)])?;
+        let counters = config.counters_path();
+        let socket = config.socket_path();
+        wait_until("core", &mut core, stop, || socket.exists() && attached(&counters).is_some())?;
+        let demo = if args.demo {
+            let mut demo = Supervised::start(
+                "demo",
+                vec!["demo".into(), "--supervised".into(), "--socket".into(), text(&socket)],
+            )?;
+            // The market starts when the strategy listens.
+            wait_until("demo", &mut demo, stop, || attached(&counters).is_some_and(|count| count > 0))?;
+            Some(demo)
+        } else {
+            None
+        };
+        let address = text(&config.data_dir.join("shell.addr"));
+        let _ = std::fs::remove_file(&address);
+        let mut shell_args: Vec<String> = vec!["shell".into(), "--supervised".into(), "--config".into(), text(path)];
+        shell_args.extend(["--bind".into(), args.bind.to_string(), "--address-file".into(), address.clone()]);
+        shell_args.extend(["--speed".into(), args.speed.to_string(), "--seed".into(), args.seed.to_string()]);
+        if let Some(file) = &args.replay {
+            shell_args.extend(["--replay".into(), text(file)]);
+        }
+        let mut shell = Supervised::start("shell", shell_args)?;
+        wait_until("shell", &mut shell, stop, || std::fs::metadata(&address).is_ok_and(|file| file.len() > 0))?;
+        if let Ok(address) = std::fs::read_to_string(&address) {
+            eprintln!("ringfence is up: http://{}  (development mode: loopback only, no login)", address.trim());
+            eprintln!("data: {}   stop: Ctrl-C", config.data_dir.display());
+        }
+        Ok(Self { core, demo, shell, counters })
+    }
+
+    fn watch(&mut self, args: &UpArgs, stop: &AtomicBool) -> anyhow::Result<()> {
+        let started = Instant::now();
+        let mut finished: Option<Instant> = None;
+        while !stop.load(Ordering::Relaxed) {
+            std::thread::sleep(LOOK);
+            for child in [Some(&mut self.core), self.demo.as_mut(), Some(&mut self.shell)].into_iter().flatten() {
+                ensure!(child.keep_alive()?, "a process ends again and again: see its messages above");
+            }
+            let Some(limit) = args.for_time else { continue };
+            if started.elapsed() >= limit {
+                return Ok(());
+            }
+            let over = CountersReader::open(&self.counters).is_ok_and(|c| c.get(Counter::TapeFinished) == 1);
+            match finished {
+                None if over => finished = Some(Instant::now()),
+                Some(since) if since.elapsed() > SETTLE => return Ok(()),
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// The strategy first, then the market and HTTP, then the gate, whose last act is a synced journal.
+    fn stop(&mut self) -> anyhow::Result<()> {
+        if let Some(demo) = &mut self.demo {
+            demo.stop(STOP_PATIENCE)?;
+        }
+        self.shell.stop(STOP_PATIENCE)?;
+        match self.core.stop(STOP_PATIENCE)? {
+            Some(status) if status.success() => Ok(()),
+            Some(status) => bail!("the core ended with {status}: see its messages above"),
+            None => bail!("the core had to be killed: the next start recovers its journal"),
+        }
+    }
+}
+
+fn attached(counters: &Path) -> Option<u64> {
+    CountersReader::open(counters).ok().map(|counters| counters.get(Counter::AttachedClients))
+}
+
+fn wait_until(
+    name: &str,
+    child: &mut Supervised,
+    stop: &AtomicBool,
+    mut ready: impl FnMut() -> bool,
+) -> anyhow::Result<()> {
+    let deadline = Instant::now() + READY_PATIENCE;
+    while !ready() && !stop.load(Ordering::Relaxed) {
+        if let Some(status) = child.ended()? {
+            bail!("{name} ended with {status} before it was ready: see its message above");
+        }
+        ensure!(Instant::now() < deadline, "{name} was not ready within {READY_PATIENCE:?}");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    Ok(())
+}
+
+fn report(args: &UpArgs, config: &CoreConfig) -> anyhow::Result<()> {
+    let path = config.summary_path();
+    let text = std::fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+    let summary: Value = serde_json::from_str(&text)?;
+    if args.json {
+        println!("{}", one_line(&summary)?);
+        return Ok(());
+    }
+    println!(
+        "{} market events, {} intents, {} accepted, {} fills, P&L {}; state hash {}",
+        summary["market_events"],
+        summary["intents"],
+        summary["accepted"],
+        summary["fills"],
+        summary["pnl"].as_str().unwrap_or("?"),
+        summary["state_hash"].as_str().unwrap_or("?"),
+    );
+    Ok(())
+}
+
+/// The summary on one line, its profit as an exact JSON number.
+fn one_line(summary: &Value) -> anyhow::Result<String> {
+    let object = summary.as_object().context("the core's summary is no object")?;
+    let fields: Result<Vec<String>, serde_json::Error> = object
+        .iter()
+        .map(|(key, value)| {
+            let text = match (key.as_str(), value) {
+                ("pnl", Value::String(number)) => number.clone(),
+                (_, value) => serde_json::to_string(value)?,
+            };
+            Ok(format!("\"{key}\":{text}"))
+        })
+        .collect();
+    Ok(format!("{{{}}}", fields?.join(",")))
+}
