@@ -1,6 +1,6 @@
 //! The reading end.
 
-use super::position::{Seen, continuation_word, judge};
+use super::position::{Seen, continuation_word, head_word, judge};
 use super::{Fault, FaultKind, check};
 use crate::atomic::{Ordering, fence};
 use crate::msg::Words;
@@ -58,19 +58,29 @@ impl Consumer {
     ///
     /// # Errors
     /// [`Fault`] when the slot holds neither the next sequence nor the previous lap's.
-    #[inline]
+    #[inline(always)]
     pub fn peek(&self) -> Result<Option<Head>, Fault> {
         let slot = self.slot(self.position);
         let found = self.slots.sequence(slot);
+        // The sequence word of a head of one slot is the bare number: the common case, kept small enough to inline.
+        let slots = if found == head_word(self.position, 1) { 1 } else { self.slots_there(found)? };
+        if slots == 0 {
+            return Ok(None);
+        }
+        fence(Ordering::Acquire);
+        Ok(Some(Head { words: self.slots.payload(slot), slots }))
+    }
+
+    /// How many slots the message at the position has, all of them there; 0 for not yet.
+    fn slots_there(&self, found: u64) -> Result<u8, Fault> {
         match judge(found, self.position, self.start, self.capacity()) {
-            Seen::NotYet => Ok(None),
+            Seen::NotYet => Ok(0),
             Seen::Head { slots } => {
                 fence(Ordering::Acquire);
-                let words = self.slots.payload(slot);
                 for further in 1..slots {
                     self.require_continuation(self.position + u64::from(further))?;
                 }
-                Ok(Some(Head { words, slots }))
+                Ok(slots)
             }
             Seen::Wrong(kind) => Err(Fault { kind, position: self.position, found }),
         }
