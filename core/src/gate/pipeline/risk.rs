@@ -208,17 +208,19 @@ fn sizes(gate: &Gate, sized: &Sized<'_>) -> u32 {
         | when(sized.qty > y.max_order_qty, fail::QTY_SYMBOL);
     let Some(worst) = Worst::of(gate, sized) else { return order | fail::ARITH };
     let notional = worst.notional_e16;
+    // Terms that add nothing pass a limit that is exceeded already: they can only reduce.
+    let (more_qty, more_notional) = (sized.added_qty != 0, sized.added_e16 != Some(0));
     order
         | when(notional > notional_e16(g.max_order_notional_e8), fail::NOTIONAL_GLOBAL)
         | when(notional > notional_e16(s.max_order_notional_e8), fail::NOTIONAL_STRATEGY)
         | when(notional > notional_e16(y.max_order_notional_e8), fail::NOTIONAL_SYMBOL)
         | when(sized.position.is_none() && gate.exposure_store_is_full(symbol), fail::SYMBOLS)
-        | when(worst.position_qty > s.max_position_qty, fail::POSITION_STRATEGY)
-        | when(worst.symbol_qty > y.max_position_qty, fail::POSITION_SYMBOL)
-        | when(worst.strategy_e16 > notional_e16(s.max_gross_e8), fail::GROSS_STRATEGY)
-        | when(worst.account_e16 > notional_e16(worst.account_max_e8), fail::GROSS_ACCOUNT)
-        | when(worst.symbol_e16 > notional_e16(y.max_gross_e8), fail::GROSS_SYMBOL)
-        | when(worst.global_e16 > notional_e16(g.max_gross_e8), fail::GROSS_GLOBAL)
+        | when(more_qty & (worst.position_qty > s.max_position_qty), fail::POSITION_STRATEGY)
+        | when(more_qty & (worst.symbol_qty > y.max_position_qty), fail::POSITION_SYMBOL)
+        | when(more_notional & (worst.strategy_e16 > notional_e16(s.max_gross_e8)), fail::GROSS_STRATEGY)
+        | when(more_notional & (worst.account_e16 > notional_e16(worst.account_max_e8)), fail::GROSS_ACCOUNT)
+        | when(more_notional & (worst.symbol_e16 > notional_e16(y.max_gross_e8)), fail::GROSS_SYMBOL)
+        | when(more_notional & (worst.global_e16 > notional_e16(g.max_gross_e8)), fail::GROSS_GLOBAL)
 }
 
 /// The worst case after acceptance, in the direction of the intent's side.
