@@ -3,6 +3,7 @@
 pub mod gate;
 pub mod gate_process;
 mod journal;
+mod noise;
 mod pipeline;
 pub mod ring;
 pub mod rtrb;
@@ -39,6 +40,7 @@ const KEYS_1M: usize = 1 << 20;
 
 /// Every row, in report order.
 pub const ALL: &[(&str, Measure)] = &[
+    ("noise", noise::measure),
     ("raw", raw_line),
     ("ring_rtt", ring_rtt),
     ("gate_rtt_64k", |bench, name| gate::round_trips(bench, name, KEYS_64K)),
