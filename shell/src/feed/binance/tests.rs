@@ -202,3 +202,34 @@ fn a_refused_message_leaves_the_parser_as_it_was() {
         MarketBody::Depth { snapshot: false, .. }
     ));
 }
+
+#[test]
+fn damaged_messages_never_panic() {
+    let originals = [stream("bookTicker", TICKER), stream("trade", TRADE), SNAPSHOT.to_owned(), update(5, 9)];
+    let (mut parser, mut state) = (parser(), 1_u64);
+    let mut draw = |below: usize| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 33) as usize % below
+    };
+    let (mut read, mut refused) = (0, 0);
+    for round in 0..40_000 {
+        let mut bytes = originals[round % originals.len()].clone().into_bytes();
+        for _ in 0..=draw(3) {
+            if bytes.is_empty() {
+                break;
+            }
+            let at = draw(bytes.len());
+            match draw(4) {
+                0 => bytes[at] = draw(256) as u8,
+                1 => bytes[at] = b"0123456789-.eE\"[]{},:"[draw(21)],
+                2 => drop(bytes.remove(at)),
+                _ => bytes.truncate(at + 1),
+            }
+        }
+        match parser.parse(&bytes, 1) {
+            Ok(_) => read += 1,
+            Err(_) => refused += 1,
+        }
+    }
+    assert!(read > 1_000 && refused > 10_000, "{read} read, {refused} refused");
+}

@@ -135,3 +135,33 @@ proptest! {
         prop_assert_eq!(reports, again);
     }
 }
+
+fn extreme() -> impl Strategy<Value = i64> {
+    prop_oneof![any::<i64>(), -2..3_i64, Just(i64::MAX), Just(i64::MIN), (i64::MAX - 3)..=i64::MAX]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 500, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn no_tape_and_no_command_can_make_it_panic(
+        messages in prop::collection::vec((30..38_u8, 0..32_u8, 0..4_u8, any::<bool>(), prop::array::uniform6(extreme())), 1..40),
+        commands in prop::collection::vec((command(), extreme(), extreme()), 1..20),
+        latency_ns in prop_oneof![Just(0), Just(u64::MAX)],
+    ) {
+        let mut floor = Floor::blank(PaperConfig { latency_ns, jitter_ns: u64::MAX, ..INSTANT });
+        let mut out = Vec::new();
+        let mut commands = commands.into_iter().cycle();
+        for (kind, flags, levels, known, rest) in messages {
+            let symbol = if known { 0 } else { 9 };
+            let head = u64::from(kind) | u64::from(flags) << 8 | u64::from(levels) << 16 | symbol << 48;
+            let rest = rest.map(|word| word as u64);
+            floor.venue.on_tape(&[head, 1, rest[1], rest[2], rest[3], rest[4], rest[5]], rest[0], &mut out);
+            if let Some((command, price, qty)) = commands.next() {
+                floor.venue.on_command(&Command { price, qty, ..command }, rest[0], &mut out);
+            }
+        }
+        floor.venue.advance(u64::MAX, &mut out);
+        prop_assert!(out.iter().all(|report| report.leaves_qty >= 0 && report.cum_qty >= 0));
+    }
+}
