@@ -30,6 +30,8 @@ pub(super) struct Booted {
     pub reentry: Vec<Command>,
     /// Records in the journal so far.
     pub records: u64,
+    /// Gate time of the new life's first records, ns.
+    pub now_ns: u64,
 }
 
 /// What the journal told about earlier lives.
@@ -102,6 +104,7 @@ pub(super) fn boot(config: &CoreConfig) -> Result<Booted, CoreError> {
         next_client,
         reentry,
         records,
+        now_ns,
     })
 }
 

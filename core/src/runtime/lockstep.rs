@@ -26,7 +26,6 @@ impl Reactor {
     /// Runs the whole tape in turns, then serves what is left like any gate until told to stop.
     pub(super) fn run_lockstep(&mut self, settings: &Lockstep, wait: Wait) {
         let mut waiter = Waiter::new(wait);
-        self.tape_now_ns = Some(self.now_ns());
         while !self.stopping && self.strategies().len() < settings.strategies {
             let busy = self.idle_pass();
             waiter.after_pass(busy);

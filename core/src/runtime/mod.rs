@@ -149,6 +149,7 @@ impl Core {
             next_client,
             reentry,
             records,
+            now_ns,
         } = boot::boot(&config)?;
         let counters = open_counters(&config)?;
         counters.set(Counter::Epoch, u64::from(epoch));
@@ -221,6 +222,7 @@ impl Core {
             max_strategies: usize::from(capacity.max_strategies),
         });
         reactor.records = records;
+        reactor.tape_now_ns = config.lockstep.as_ref().map(|_| now_ns);
         let control = Control {
             setup,
             registry,
