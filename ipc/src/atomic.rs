@@ -1,6 +1,6 @@
 //! The one door to atomics: real ones, or loom's when the crate is built with `--cfg loom`.
 //!
-//! Nothing else in this crate names `std::sync::atomic`, so that loom explores what runs in production.
+//! Nothing else in this crate names `std::sync::atomic` (a test looks), so that loom explores what runs in production.
 
 #[cfg(loom)]
 pub use loom::sync::atomic::{AtomicBool, AtomicU64, Ordering, fence};
@@ -38,5 +38,30 @@ impl Slot {
     #[must_use]
     pub fn zeroed() -> Self {
         Self { words: std::array::from_fn(|_| AtomicU64::new(0)) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    fn offenders(dir: &Path, found: &mut Vec<String>) {
+        for entry in std::fs::read_dir(dir).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                offenders(&path, found);
+            } else if !path.ends_with("atomic.rs")
+                && std::fs::read_to_string(&path).unwrap().contains("std::sync::atomic")
+            {
+                found.push(path.display().to_string());
+            }
+        }
+    }
+
+    #[test]
+    fn one_door_to_atomics() {
+        let mut found = Vec::new();
+        offenders(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"), &mut found);
+        assert!(found.is_empty(), "use crate::atomic in {found:?}");
     }
 }
