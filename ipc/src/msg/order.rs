@@ -57,6 +57,7 @@ wire_enum! {
 ///  word 0: kind u8 = COMMAND | command u8 | side u8 | order_type u4, tif u4 | flags u16 | symbol u16
 ///  word 1: order id     word 2: price     word 3: quantity (total; Reenter: what is left)
 ///  word 4: gate time ns     word 5: key, low half     word 6: key, high half
+///  (`with_filled`: flags bit 15 set, word 5 is the quantity filled before, word 6 is 0)
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Command {
@@ -85,6 +86,23 @@ pub struct Command {
 }
 
 impl Command {
+    const FILLED: u16 = 1 << 15;
+
+    /// Of a `Reenter`: how much of the order was filled before, scaled, so that the venue goes on counting from there.
+    /// It takes the place of the key, which a venue that forgot the order has no use for.
+    #[must_use]
+    pub const fn with_filled(mut self, filled_qty: i64) -> Self {
+        self.flags |= Self::FILLED;
+        self.key = filled_qty as u64 as Key;
+        self
+    }
+
+    /// What [`Command::with_filled`] said; 0 without it. May be any number: the caller checks it.
+    #[must_use]
+    pub const fn filled_qty(&self) -> i64 {
+        if self.flags & Self::FILLED != 0 { self.key as u64 as i64 } else { 0 }
+    }
+
     /// To the wire.
     #[must_use]
     pub const fn encode(&self) -> Words {
@@ -281,5 +299,33 @@ impl Report {
             strategy: tail[6] as u16,
             account: (tail[6] >> 16) as u16,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reentry_tells_what_was_filled_before() {
+        let command = Command {
+            kind: CommandKind::Reenter,
+            order_id: 5,
+            symbol: 1,
+            side: Side::Sell,
+            order_type: OrderType::Limit,
+            tif: Tif::Gtc,
+            flags: crate::msg::intent_flags::POST_ONLY,
+            price: 7,
+            qty: 3,
+            now_ns: 9,
+            key: u128::MAX,
+        };
+        assert_eq!(command.filled_qty(), 0);
+        for filled_qty in [0, 4, i64::MAX, -1] {
+            let told = command.with_filled(filled_qty);
+            assert_eq!(Command::decode(&told.encode()).map(|c| c.filled_qty()), Ok(filled_qty));
+            assert_eq!(told.flags & crate::msg::intent_flags::ALL, command.flags);
+        }
     }
 }

@@ -24,12 +24,14 @@ impl PaperVenue {
             self.counts.repeated += 1;
             return;
         }
-        if let Err((kind, reason)) = self.admit(command) {
-            self.finished.insert(command.order_id);
-            out.push(turned_away(command, kind, reason, ts_ns));
-            return;
-        }
-        let order = Order::new(command, command.kind == CommandKind::Reenter);
+        let order = match self.admit(command) {
+            Ok(order) => order,
+            Err((kind, reason)) => {
+                self.finished.insert(command.order_id);
+                out.push(turned_away(command, kind, reason, ts_ns));
+                return;
+            }
+        };
         out.push(order.working(ReportKind::Accepted, Reason::Ok, ts_ns));
         let limit = (command.order_type == OrderType::Limit).then_some(command.price);
         let order = self.take(order, limit, ts_ns, out);
@@ -43,8 +45,8 @@ impl PaperVenue {
         }
     }
 
-    /// Whether the order may work at all; otherwise how it ends.
-    fn admit(&mut self, command: &Command) -> Result<(), (ReportKind, Reason)> {
+    /// The order, if it may work at all; otherwise how it ends.
+    fn admit(&mut self, command: &Command) -> Result<Order, (ReportKind, Reason)> {
         let is_new = command.kind == CommandKind::New;
         let unlucky = is_new
             && self.config.reject_ppm > 0
@@ -53,22 +55,23 @@ impl PaperVenue {
             return Err((ReportKind::Rejected, Reason::UnknownSymbol));
         };
         let limit = (command.order_type == OrderType::Limit).then_some(command.price);
-        let out_of_range = command.qty <= 0
-            || limit.is_some_and(|price| {
-                price <= 0 || notional_e16(&market.symbol, price, command.qty).is_none()
-            });
-        if unlucky || out_of_range || self.places.len() >= self.config.max_orders {
+        let in_range = |order: &Order| {
+            limit.is_none_or(|price| price > 0 && notional_e16(&market.symbol, price, order.total).is_some())
+        };
+        let order = Order::new(command).filter(in_range);
+        let refused = unlucky || self.places.len() >= self.config.max_orders;
+        let Some(order) = order.filter(|_| !refused) else {
             return Err((ReportKind::Rejected, Reason::VenueReject));
-        }
+        };
         let offered = market.book.available(command.side.opposite(), limit, command.qty);
-        if offered > 0 && Order::new(command, false).is_post_only() {
+        if offered > 0 && order.is_post_only() {
             Err((ReportKind::Expired, Reason::WouldTake))
         } else if offered < command.qty && command.tif == Tif::Fok {
             Err((ReportKind::Expired, Reason::FokUnfilled))
         } else if offered == 0 && !rests(command) {
             Err((ReportKind::Expired, Reason::NoLiquidity))
         } else {
-            Ok(())
+            Ok(order)
         }
     }
 

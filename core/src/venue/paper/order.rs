@@ -4,7 +4,9 @@ use super::PaperConfig;
 use super::money::fee_e8;
 use super::queue::QueuePlace;
 use crate::venue::answer;
-use ringfence_ipc::msg::{Command, OrderId, OrderState, Report, ReportKind, Side, SymbolId, intent_flags};
+use ringfence_ipc::msg::{
+    Command, CommandKind, OrderId, OrderState, Report, ReportKind, Side, SymbolId, intent_flags,
+};
 use ringfence_ipc::reason::Reason;
 use ringfence_ipc::symbol::Symbol;
 
@@ -20,14 +22,18 @@ pub(super) struct Order {
     pub(super) price: i64,
     /// Scaled quantity asked for in all.
     pub(super) total: i64,
-    /// Scaled quantity filled, `0..=total`; of a re-entered order: since it re-entered.
+    /// Scaled quantity filled, `0..=total`; of a re-entered order: before its re-entry too.
     pub(super) cum: i64,
     pub(super) queue: QueuePlace,
 }
 
 impl Order {
-    pub(super) const fn new(command: &Command, reentered: bool) -> Self {
-        Self {
+    /// `None` when the quantities make no order: nothing left, or more than 64 bits in all.
+    pub(super) fn new(command: &Command) -> Option<Self> {
+        let reentered = command.kind == CommandKind::Reenter;
+        let cum = if reentered { command.filled_qty() } else { 0 };
+        let total = command.qty.checked_add(cum).filter(|_| command.qty > 0 && cum >= 0)?;
+        Some(Self {
             id: command.order_id,
             symbol: command.symbol,
             side: command.side,
@@ -35,10 +41,10 @@ impl Order {
             flags: command.flags,
             reentered,
             price: command.price,
-            total: command.qty,
-            cum: 0,
+            total,
+            cum,
             queue: QueuePlace::FRONT,
-        }
+        })
     }
 
     pub(super) const fn leaves(&self) -> i64 {

@@ -185,6 +185,24 @@ fn a_reentered_order_goes_to_the_back_and_says_so() {
 }
 
 #[test]
+fn a_reentered_order_goes_on_counting_where_it_was() {
+    let mut floor = Floor::new();
+    let reenter = Command { kind: Reenter, ..limit(1, BUY, 99, 6) }.with_filled(4);
+    let reports = floor.send(&reenter);
+    assert_eq!(
+        (seen(&reports), reports[0].state),
+        (vec![(Accepted, 0, 0, 4, 6, Reason::Ok)], OrderState::PartiallyFilled)
+    );
+    assert_eq!(seen(&floor.trade(SELL, 98, 2)), [(Fill, 2, 99, 6, 4, Reason::Ok)]);
+    assert_eq!(seen(&floor.send(&of_kind(Amend, 1, 99, 8))), [(Amended, 0, 0, 6, 2, Reason::Ok)]);
+    assert_eq!(seen(&floor.trade(SELL, 98, 9)), [(Fill, 2, 99, 8, 0, Reason::Ok)]);
+    for nonsense in [-1, i64::MAX] {
+        let reports = floor.send(&Command { order_id: 2, ..reenter }.with_filled(nonsense));
+        assert!(reports.is_empty() || reports[0].kind == Rejected);
+    }
+}
+
+#[test]
 fn an_order_reentered_before_the_book_is_known_queues_behind_what_appears() {
     let mut floor = Floor::blank(INSTANT);
     floor.send(&Command { kind: Reenter, ..limit(1, BUY, 99, 2) });
