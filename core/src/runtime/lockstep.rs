@@ -7,7 +7,7 @@
 
 use std::time::{Duration, Instant};
 
-use ringfence_ipc::counters::Counter;
+use ringfence_ipc::counters::{Counter, Histo};
 use ringfence_ipc::handshake::Role;
 use ringfence_ipc::msg::{Step, StepDone, TapeEnd, Words, kind, kind_of};
 
@@ -119,7 +119,7 @@ impl Reactor {
         if let VenuePort::Inline { venue, reports } = &mut self.venue {
             venue.advance(now_ns, reports);
             venue.on_tape(words, now_ns, reports);
-            self.counters.set(Counter::MarketEvents, venue.events_seen());
+            self.counters.set(Counter::MarketEvents, self.base_event + venue.events_seen());
             self.counters.set(Counter::VenueMalformed, venue.malformed());
         }
         while self.book_reports_now() {}
@@ -171,9 +171,11 @@ impl Reactor {
                 Ok(intents) => {
                     for (position, words) in intents {
                         self.wait_for_journal();
+                        let started_ns = self.clock.now_ns();
                         if let Err(fault) = self.decide_one(at, &words, None, position, now_ns) {
                             self.retire(at, Some(fault));
                         }
+                        self.counters.record(Histo::DecisionNs, self.clock.now_ns().saturating_sub(started_ns));
                     }
                 }
                 Err(fault) => self.retire(at, Some(fault)),

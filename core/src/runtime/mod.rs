@@ -165,12 +165,17 @@ impl Core {
         let (fault_sender, paper_faults) = crossbeam_channel::bounded(64);
         let model = paper_config(&config, epoch);
         let base_event = counters.get(Counter::MarketEvents);
+        let paper_venue = || {
+            let mut venue = PaperVenue::new(model, &symbols);
+            venue.resume_after(base_event);
+            venue
+        };
         let (venue, paper) = match (config.venue, &config.lockstep) {
             (VenueKind::Null, _) => {
                 (VenuePort::Null { venue: NullVenue, reports: Vec::with_capacity(COMMAND_SLOTS) }, None)
             }
             (VenueKind::Paper, Some(_)) => {
-                let venue = Box::new(PaperVenue::new(model, &symbols));
+                let venue = Box::new(paper_venue());
                 (VenuePort::Inline { venue, reports: Vec::with_capacity(REPORT_SLOTS) }, None)
             }
             (VenueKind::Paper, None) => {
@@ -178,7 +183,7 @@ impl Core {
                 let (reports_in, reports) = rtrb::RingBuffer::<Report>::new(REPORT_SLOTS);
                 let (to_paper, paper_inbox) = crossbeam_channel::bounded(16);
                 let thread = PaperThread {
-                    venue: PaperVenue::new(model, &symbols),
+                    venue: paper_venue(),
                     clock: clock.clone(),
                     commands: to_venue,
                     reports: reports_in,
@@ -222,6 +227,7 @@ impl Core {
             max_strategies: usize::from(capacity.max_strategies),
         });
         reactor.records = records;
+        reactor.base_event = base_event;
         reactor.tape_now_ns = config.lockstep.as_ref().map(|_| now_ns);
         let control = Control {
             setup,

@@ -52,6 +52,8 @@ pub(super) struct Reactor {
     pub stopping: bool,
     /// Records in the journal, all lives together.
     pub records: u64,
+    /// Market events consumed in earlier lives.
+    pub base_event: u64,
     rotation: usize,
     passes: u64,
 }
@@ -87,6 +89,7 @@ impl Reactor {
             tape_now_ns: None,
             stopping: false,
             records: 0,
+            base_event: 0,
             rotation: 0,
             passes: 0,
         }
