@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use ringfence_ipc::journal::archive::{DurableMark, ReadAt, SegmentHeader, chain_seed};
+use ringfence_ipc::journal::archive::{DurableMark, ReadAt, SEGMENT_HEADER_BYTES, SegmentHeader, chain_seed};
 use ringfence_ipc::journal::hot::{
     HotError, HotHeader, HotReader, Look, MAX_HOT_SLOTS, MIN_HOT_SLOTS, status,
 };
@@ -36,7 +36,7 @@ pub struct JournalOptions {
     pub segment_bytes: u64,
     /// The longest that written records wait for a sync. Default 20 ms.
     pub sync_interval: Duration,
-    /// Free bytes on the archive's disk below which new orders are refused. Default 1 GiB.
+    /// Free bytes on the archive's disk below which new orders are refused; at least one segment. Default 1 GiB.
     pub min_free_bytes: u64,
 }
 
@@ -242,7 +242,10 @@ impl<M: Medium> Opened<M> {
             tracing::warn!(report = %mapping.report(), "the hot ring's memory is not settled");
         }
         let writer = Writer::new(&mapping, &header, &stage)?;
-        let pump = Pump::new(stage, self.segments, self.options.sync_interval, self.options.min_free_bytes);
+        // The next segment is allocated whole: it must fit before orders stop, so that cancels still have its room.
+        let min_free_bytes =
+            self.options.min_free_bytes.max(self.options.segment_bytes + SEGMENT_HEADER_BYTES);
+        let pump = Pump::new(stage, self.segments, self.options.sync_interval, min_free_bytes);
         Ok((writer, pump))
     }
 }

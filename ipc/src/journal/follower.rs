@@ -120,17 +120,19 @@ impl Follower {
     #[allow(clippy::should_implement_trait, reason = "`None` is not the end")]
     pub fn next(&mut self) -> Result<Option<(u64, Record)>, FollowError> {
         for _ in 0..MAX_TURNS {
-            if self.segment.is_some()
-                || self.hot.as_ref().is_none_or(|(hot, _)| self.position < hot.header().start)
+            let in_ring = self.hot.as_ref().is_some_and(|(hot, _)| self.position >= hot.header().start);
+            if (self.segment.is_some() || !in_ring)
+                && let Some(found) = self.read_archive()?
             {
-                if let Some(found) = self.read_archive()? {
-                    return Ok(Some(found));
+                return Ok(Some(found));
+            }
+            let Some((hot, _)) = self.hot.as_ref().filter(|(hot, _)| self.position >= hot.header().start)
+            else {
+                if self.find_hot()? {
+                    continue;
                 }
-            }
-            let Some((hot, _)) = &self.hot else { if self.find_hot()? { continue } else { return Ok(None) } };
-            if self.position < hot.header().start {
-                if self.find_hot()? { continue } else { return Ok(None) }
-            }
+                return Ok(None);
+            };
             match hot.look(self.position) {
                 Look::Record(record) => {
                     let position = self.position;

@@ -281,8 +281,8 @@ impl HotReader {
     #[must_use]
     pub fn holds(&self, position: u64) -> Option<Piece> {
         let sequence = self.slots.sequence(self.index(position));
-        let here = sequence & NUMBER == position + 1;
-        here.then(|| if sequence & CONTINUATION != 0 { Piece::Continuation } else { Piece::Head })
+        let piece = if sequence & CONTINUATION != 0 { Piece::Continuation } else { Piece::Head };
+        (sequence & NUMBER == position + 1).then_some(piece)
     }
 
     /// The position behind the newest record, found by bisection; exact when the gate is idle.

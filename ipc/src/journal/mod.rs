@@ -10,6 +10,8 @@ pub mod hot;
 mod reader;
 mod record;
 pub mod scan;
+#[cfg(test)]
+mod tests;
 
 pub use follower::{FollowError, Follower};
 pub use reader::{ArchiveReader, SegmentDir, Verification};

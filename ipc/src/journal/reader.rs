@@ -3,10 +3,16 @@
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use super::archive::{SegmentHeader, Tail};
 use super::record::Record;
 use super::scan::{ArchiveError, ArchiveScan, Segments};
+
+/// A running gate may be writing the very bytes that are read: damage at the end counts when it is still there after
+/// this many looks, this far apart.
+const TAIL_LOOKS: usize = 4;
+const TAIL_PAUSE: Duration = Duration::from_millis(2);
 
 /// A directory of segment files.
 #[derive(Clone, Debug)]
@@ -58,11 +64,17 @@ impl ArchiveReader {
     /// [`ArchiveError`] when records that were written cannot be read any more.
     #[allow(clippy::should_implement_trait, reason = "an iterator cannot stop at its first error")]
     pub fn next(&mut self) -> Result<Option<(u64, Record)>, ArchiveError> {
-        let found = self.scan.next(u64::MAX)?;
-        if found.is_none() {
-            self.scan.judge_tail()?;
+        for _ in 0..TAIL_LOOKS {
+            if let Some(found) = self.scan.next(u64::MAX)? {
+                return Ok(Some(found));
+            }
+            if self.scan.judge_tail().is_ok() {
+                return Ok(None);
+            }
+            std::thread::sleep(TAIL_PAUSE);
         }
-        Ok(found)
+        self.scan.judge_tail()?;
+        Ok(None)
     }
 
     /// Position behind the last record read; 0 when the archive is empty.

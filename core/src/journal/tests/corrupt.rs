@@ -137,7 +137,7 @@ fn overwritten_at_every_byte_is_seen() {
             let mut bytes = original.bytes.clone();
             bytes[at..end].copy_from_slice(&stale.bytes[at..end]);
             let tail = check(&original, &bytes, at, format_args!("old lap in {at}..{end}"));
-            let aligned = (at - HEAD) % SLOT_BYTES == 0 && len >= SLOT_BYTES;
+            let aligned = (at - HEAD).is_multiple_of(SLOT_BYTES) && len >= SLOT_BYTES;
             assert!(!aligned || tail == Tail::StaleLap, "old lap in {at}..{end}: {tail:?}");
         }
     }

@@ -74,7 +74,7 @@ fn acknowledged_records_survive_kill_9() {
         let mut lines: Vec<String> = acks.collect();
         // The last line may have been cut.
         lines.pop();
-        last = lines.into_iter().filter_map(parse).last().unwrap_or(last);
+        last = lines.into_iter().rev().find_map(parse).unwrap_or(last);
 
         let mut opened = open(options(place.dir.path())).unwrap();
         let log: Vec<(u64, Record)> = read_all(&mut opened).unwrap();

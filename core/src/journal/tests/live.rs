@@ -123,13 +123,13 @@ fn a_disk_error_is_told_and_stops_the_thread() {
 fn a_nearly_full_disk_refuses_orders_only() {
     let place = Place::new();
     let sim = Sim::new();
-    sim.set_free(99);
-    let options = crate::journal::JournalOptions { min_free_bytes: 100, ..place.options() };
+    sim.set_free(99_999);
+    let options = crate::journal::JournalOptions { min_free_bytes: 100_000, ..place.options() };
     let (mut writer, mut pump) = open_on(sim.clone(), options).unwrap().start_parts(1).unwrap();
     let start = Instant::now();
     pump.step(start, false).unwrap();
     assert!(writer.is_disk_low() && !writer.room(Class::Order) && writer.room(Class::Reserved));
-    sim.set_free(100);
+    sim.set_free(100_000);
     pump.step(start + Duration::from_secs(1), false).unwrap();
     assert!(!writer.is_disk_low() && writer.room(Class::Order));
 }

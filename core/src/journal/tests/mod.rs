@@ -44,7 +44,7 @@ fn record(n: u64) -> Record {
 }
 
 fn decision(n: u64, operator: bool) -> DecisionRecord {
-    let mut intent = Intent::limit(2, Side::Buy, 61_000_00, 500, n.into(), n);
+    let mut intent = Intent::limit(2, Side::Buy, 6_100_000, 500, n.into(), n);
     if operator {
         intent.flags = intent_flags::OPERATOR;
     }
