@@ -307,4 +307,12 @@ mod tests {
             Err(SegmentError::BadSize { .. })
         ));
     }
+
+    #[test]
+    fn a_refusal_is_reported_with_its_reason() {
+        let report = MappingReport { mlock_refused: Some(Errno::NOMEM.raw_os_error()), ..Default::default() };
+        assert!(!report.is_clean());
+        assert!(report.to_string().contains("ulimit -l"), "{report}");
+        assert_eq!(MappingReport::default().to_string(), "populated and locked");
+    }
 }
