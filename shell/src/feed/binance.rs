@@ -1,8 +1,9 @@
 //! Binance's combined streams (`trade`, `bookTicker`, `depth`) and REST depth snapshots: the one parser for live data
 //! and recordings.
 //!
-//! Depth updates that a snapshot already contains (`u <= lastUpdateId`) become empty events. Numbers become scaled
-//! integers exactly or not at all.
+//! A snapshot is older than the moment it arrives: depth updates that it already contains (`u <= lastUpdateId`) become
+//! empty events, and newer ones that came before it are applied again on top of it. Numbers become scaled integers
+//! exactly or not at all.
 
 mod json;
 
@@ -11,6 +12,7 @@ use super::tape::MAX_EVENT_LEVELS;
 use json::{Data, Line, SideField};
 use ringfence_ipc::msg::{Level, Side, SymbolId};
 use ringfence_ipc::symbol::{DecimalError, Symbol, parse_scaled};
+use std::collections::VecDeque;
 
 /// Why a line is no market event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -55,6 +57,9 @@ pub enum ParseError {
     TooManyLevels,
 }
 
+/// Depth updates remembered per symbol for a snapshot on its way: three seconds of `depth@100ms`.
+const REMEMBERED_UPDATES: usize = 32;
+
 /// Turns messages into market events. It remembers per symbol what the last snapshot contained.
 #[derive(Clone, Debug)]
 pub struct BinanceParser {
@@ -70,6 +75,8 @@ struct Known {
     snapshot_id: Option<u64>,
     /// `u` of the last depth update, 0 before the first.
     last_update_id: u64,
+    /// The newest updates, oldest first: `u` and levels.
+    recent: VecDeque<(u64, Vec<Level>)>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -83,7 +90,12 @@ impl BinanceParser {
     /// For the symbols of the table; a symbol's id is its index, ids beyond 65,535 do not exist.
     #[must_use]
     pub fn new(symbols: &[Symbol]) -> Self {
-        let known = |symbol: &Symbol| Known { symbol: *symbol, snapshot_id: None, last_update_id: 0 };
+        let known = |symbol: &Symbol| Known {
+            symbol: *symbol,
+            snapshot_id: None,
+            last_update_id: 0,
+            recent: VecDeque::with_capacity(REMEMBERED_UPDATES),
+        };
         let only = if symbols.len() == 1 { Only::One(0) } else { Only::NoneYet };
         Self { symbols: symbols.iter().take(1 << 16).map(known).collect(), only, gaps: 0 }
     }
@@ -141,7 +153,13 @@ impl BinanceParser {
         let asks = line.asks.as_deref().ok_or(ParseError::Missing("asks"))?;
         let Only::One(symbol) = self.only else { return Err(ParseError::SnapshotOfWhat) };
         let known = self.symbols.get_mut(usize::from(symbol)).ok_or(ParseError::UnknownSymbol)?;
-        let levels = levels(&known.symbol, bids, asks)?;
+        let mut levels = levels(&known.symbol, bids, asks)?;
+        for (_, newer) in known.recent.iter().filter(|(last, _)| *last > id) {
+            levels.extend_from_slice(newer);
+        }
+        if levels.len() > MAX_EVENT_LEVELS {
+            return Err(ParseError::TooManyLevels);
+        }
         known.snapshot_id = Some(id);
         Ok((symbol, MarketBody::Depth { levels, snapshot: true }))
     }
@@ -161,6 +179,10 @@ impl Known {
         if self.snapshot_id.is_some_and(|id| last <= id) {
             return Ok((MarketBody::Empty, gap));
         }
+        if self.recent.len() == REMEMBERED_UPDATES {
+            self.recent.pop_front();
+        }
+        self.recent.push_back((last, levels.clone()));
         Ok((MarketBody::Depth { levels, snapshot: false }, gap))
     }
 }

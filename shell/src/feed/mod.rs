@@ -20,6 +20,7 @@ pub use recording::{MAX_LINE_BYTES, Recording, RecordingCounts};
 pub use simulated::{Simulated, SimulatedConfig, SimulatedSymbol};
 pub use tape::{MAX_EVENT_LEVELS, encode};
 
+use std::io;
 use std::str::FromStr;
 
 /// A source of market events.
@@ -56,6 +57,24 @@ impl Source {
         match self {
             Self::Recording(recording) => recording.counts().malformed,
             Self::Simulated(_) => 0,
+        }
+    }
+
+    /// Why the latest malformed event was refused.
+    #[must_use]
+    pub fn last_error(&self) -> Option<ParseError> {
+        match self {
+            Self::Recording(recording) => recording.last_error(),
+            Self::Simulated(_) => None,
+        }
+    }
+
+    /// Why the source ended before its end: a gzip file cut short, a disk error. To be asked after the last event.
+    #[must_use]
+    pub fn broken(&self) -> Option<io::ErrorKind> {
+        match self {
+            Self::Recording(recording) => recording.broken(),
+            Self::Simulated(_) => None,
         }
     }
 }

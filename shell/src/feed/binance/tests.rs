@@ -67,6 +67,22 @@ fn updates_that_the_snapshot_contains_are_empty_events() {
 }
 
 #[test]
+fn updates_newer_than_the_snapshot_that_came_before_it_stay_applied() {
+    let mut parser = parser();
+    let mut body = |message: &str| parser.parse(message.as_bytes(), 7).unwrap().body;
+    body(&update(80, 100));
+    body(&update(101, 105).replace(r#"["9.50","0.00"]"#, r#"["9.40","7"]"#));
+    body(&update(106, 110));
+    let MarketBody::Depth { levels, snapshot: true } = body(SNAPSHOT) else { panic!("no snapshot") };
+    let bids: Vec<_> = levels.iter().filter(|l| l.side == Side::Buy).map(|l| (l.price, l.qty)).collect();
+    assert_eq!(bids, [(950, 100_000), (940, 200_000), (940, 700_000), (950, 0)], "later ones win");
+    for id in 111..200 {
+        body(&update(id, id));
+    }
+    assert_eq!(parser.symbols[1].recent.len(), REMEMBERED_UPDATES);
+}
+
+#[test]
 fn missing_updates_are_counted() {
     let mut parser = parser();
     for (first, last) in [(1, 5), (6, 9), (11, 12), (12, 14), (u64::MAX, u64::MAX), (1, 2)] {
