@@ -121,12 +121,13 @@ fn core_config(args: &UpArgs, data: &Path) -> anyhow::Result<CoreConfig> {
         uid: Some(uid),
         key_file: None,
     };
-    let symbol = |name: &str, qty_scale: u8, lot: &str, max_qty: &str| SymbolConfig {
+    // Quantities at 8 decimals: real books hold amounts finer than today's lot.
+    let symbol = |name: &str, lot: &str, max_qty: &str| SymbolConfig {
         name: name.into(),
         tick: "0.01".into(),
         lot: lot.into(),
         price_scale: 2,
-        qty_scale,
+        qty_scale: 8,
         limits: Limits { max_order_qty: Some(max_qty.into()), ..Limits::default() },
     };
     let strategy = |name: &str| StrategyConfig {
@@ -166,7 +167,7 @@ fn core_config(args: &UpArgs, data: &Path) -> anyhow::Result<CoreConfig> {
             dedup_ttl_s: Some(300),
             ..Limits::default()
         },
-        symbols: vec![symbol("BTCUSDT", 5, "0.00001", "10"), symbol("ETHUSDT", 4, "0.0001", "200")],
+        symbols: vec![symbol("BTCUSDT", "0.00001", "10"), symbol("ETHUSDT", "0.0001", "200")],
         strategies: vec![strategy("manual"), strategy("demo")],
         clients: vec![client("strategy", "*"), client("operator", "*"), client("feed", "*"), client("observer", "*")],
     })
