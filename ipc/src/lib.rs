@@ -27,6 +27,8 @@ pub mod journal;
 pub mod layout;
 #[cfg(not(loom))]
 pub mod market;
+#[cfg(not(loom))]
+pub mod hint;
 pub mod msg;
 pub mod reason;
 pub mod ring;

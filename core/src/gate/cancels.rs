@@ -6,6 +6,7 @@ use ringfence_ipc::msg::{Command, CommandKind, OrderId, OrderState};
 
 use super::Gate;
 use super::orders::{Order, OrderTable, mark};
+use super::tables::touched;
 
 /// A FIFO of order ids; orders carry [`mark::CANCEL_QUEUED`] while they wait, so each waits at most once.
 #[derive(Debug)]
@@ -17,9 +18,7 @@ pub(super) struct CancelQueue {
 
 impl CancelQueue {
     pub fn new(capacity: usize) -> Self {
-        let mut ids = vec![0; capacity].into_boxed_slice();
-        ids.iter_mut().for_each(|id| *id = std::hint::black_box(0));
-        Self { ids, head: 0, len: 0 }
+        Self { ids: touched(capacity, 0), head: 0, len: 0 }
     }
 
     pub fn clear(&mut self) {

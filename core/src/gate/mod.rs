@@ -48,6 +48,7 @@ use market::SymbolState;
 use orders::OrderTable;
 use pipeline::Reject;
 use position::Position;
+use tables::touched;
 
 /// What the gate keeps per account.
 #[derive(Clone, Copy, Debug)]
@@ -101,9 +102,6 @@ impl Gate {
     pub fn new(cap: Capacity, hash_seed: u64, epoch: u16) -> Self {
         assert!(cap.max_positions <= 1 << 31, "positions are numbered in 32 bits");
         let sets = |n: u16| vec![LimitSet::EMPTY; usize::from(n)].into_boxed_slice();
-        let mut positions = vec![Position::flat(0, 0, 0); cap.max_positions].into_boxed_slice();
-        // Zeroed memory is not mapped before its first write; the gate thread must not be the one to fault.
-        positions.iter_mut().for_each(|p| p.strategy = std::hint::black_box(0));
         Self {
             cap,
             epoch,
@@ -123,7 +121,7 @@ impl Gate {
             ]
             .into_boxed_slice(),
             symbols: (0..=cap.max_symbols).map(|_| SymbolState::vacant()).collect(),
-            positions,
+            positions: touched(cap.max_positions, Position::flat(0, 0, 0)),
             positions_used: 0,
             exposed_symbols: 0,
             gross_e16: 0,

@@ -8,6 +8,7 @@ use ringfence_ipc::msg::{
 };
 
 use super::api::OrderView;
+use super::tables::touched;
 
 /// No slot: end of a list.
 pub(super) const NIL: u32 = u32::MAX;
@@ -198,7 +199,7 @@ pub(super) struct OrderTable {
 impl OrderTable {
     pub fn new(slots: usize) -> Self {
         assert!(slots.is_power_of_two() && slots <= 1 << 31, "order_slots is a power of two up to 2^31");
-        Self { slots: vec![Order::EMPTY; slots].into_boxed_slice(), next_sequence: 1, open: 0 }
+        Self { slots: touched(slots, Order::EMPTY), next_sequence: 1, open: 0 }
     }
 
     pub const fn len(&self) -> usize {

@@ -2,6 +2,7 @@
 
 use std::hint::black_box;
 
+use ringfence_ipc::hint::{huge_pages, prefetch_read};
 use ringfence_ipc::journal::{STRATEGY_NAME_BYTES, StrategyRecord};
 use ringfence_ipc::msg::{AccountId, StrategyId, SymbolId};
 use ringfence_ipc::reason::Mode;
@@ -13,6 +14,15 @@ use super::window::DedupWindow;
 
 /// Index of no position.
 pub(super) const NO_POSITION: u32 = u32::MAX;
+
+/// `len` times `value` in memory that is mapped, in huge pages where it is large: the gate thread must not be the one to
+/// fault, and zeroed memory is not mapped before its first write.
+pub(super) fn touched<T: Copy>(len: usize, value: T) -> Box<[T]> {
+    let mut memory = Vec::with_capacity(len);
+    huge_pages(memory.spare_capacity_mut());
+    memory.extend((0..len).map(|_| black_box(value)));
+    memory.into_boxed_slice()
+}
 
 /// Everything one strategy needs, allocated and touched before the gate thread sees it.
 #[derive(Debug)]
@@ -51,7 +61,7 @@ impl StrategyTables {
             orders_arrival_ns: 0,
             cancels_arrival_ns: 0,
             open: OpenList::EMPTY,
-            positions: vec![NO_POSITION; usize::from(cap.max_symbols)].into_boxed_slice(),
+            positions: touched(usize::from(cap.max_symbols), NO_POSITION),
             window: DedupWindow::new(dedup_quota, hash_seed),
         })
     }
@@ -63,6 +73,6 @@ impl StrategyTables {
 
     /// Asks for the strategy's own lines.
     pub(super) fn prefetch(&self) {
-        black_box(self.open.tail);
+        prefetch_read(&self.open);
     }
 }

@@ -13,10 +13,11 @@
 //!
 //! Only journalled decisions are inserted, so a replay of the journal rebuilds the window exactly.
 
-use std::hint::black_box;
-
+use ringfence_ipc::hint::{prefetch_read, prefetch_write};
 use ringfence_ipc::msg::{IntentKind, Key, Outcome};
 use ringfence_ipc::reason::{LimitId, Reason};
+
+use super::tables::touched;
 
 /// Tags of one bucket: one cache line.
 const LANES: usize = 32;
@@ -123,15 +124,10 @@ impl DedupWindow {
     pub fn new(quota: usize, seed: u64) -> Self {
         let slots = quota.saturating_mul(2).clamp(MIN_SLOTS, 1 << 31).next_power_of_two();
         let buckets = slots / LANES;
-        let mut tags = vec![Bucket([0; LANES]); buckets].into_boxed_slice();
-        let mut overflow = vec![0u8; buckets].into_boxed_slice();
-        // Zeroed memory is not mapped before its first write; the gate thread must not be the one to fault.
-        tags.iter_mut().for_each(|bucket| bucket.0[0] = black_box(0));
-        overflow.iter_mut().for_each(|mask| *mask = black_box(0));
         Self {
-            tags,
-            entries: vec![Entry::EMPTY; slots].into_boxed_slice(),
-            overflow,
+            tags: touched(buckets, Bucket([0; LANES])),
+            entries: touched(slots, Entry::EMPTY),
+            overflow: touched(buckets, 0),
             seed: [mix(seed, 0x9e37_79b9_7f4a_7c15), mix(seed, 0xd1b5_4a32_d192_ed03)],
             current: 1,
             expired: 0,
@@ -175,11 +171,11 @@ impl DedupWindow {
         mix(a ^ self.seed[1], b ^ 0xa076_1d64_78bd_642f)
     }
 
-    /// Asks for the lines that probing `key` will read. The loads retire without anyone waiting for their values.
+    /// Asks for the lines that probing `key` will read.
     pub fn prefetch(&self, key: Key) {
         let (bucket, _) = self.place(self.hash(key));
-        black_box(self.tags[bucket].0[0]);
-        black_box(self.overflow[bucket]);
+        prefetch_read(&self.tags[bucket]);
+        prefetch_read(&self.overflow[bucket]);
     }
 
     /// Looks `key` up.
@@ -198,7 +194,7 @@ impl DedupWindow {
         if lane < LANES {
             let slot = home * LANES + lane;
             // The line that commit will write: on its way while the other steps run.
-            black_box(self.entries[slot].journal_seq);
+            prefetch_write(&self.entries[slot]);
             return Probe::Vacant(Spot { hash, slot: slot as u32, rotate: false });
         }
         self.crowded(hash, home)

@@ -1,0 +1,67 @@
+//! Hints to the memory system about private memory: cache lines on their way before they are used, and huge pages for
+//! tables that are too large for the address cache. A hint changes no value; one that is refused costs only time.
+
+use std::mem::{MaybeUninit, size_of_val};
+
+/// Asks for the line that `value` begins in, to be read soon.
+#[inline]
+pub fn prefetch_read<T>(value: &T) {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: a prefetch is a hint: it never faults and reads nothing into the program.
+    unsafe {
+        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        _mm_prefetch::<_MM_HINT_T0>(std::ptr::from_ref(value).cast());
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = value;
+}
+
+/// Asks for the line that `value` begins in, to be written soon.
+#[inline]
+pub fn prefetch_write<T>(value: &T) {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: a prefetch is a hint: it never faults and writes nothing. Assembly, because the intrinsic's write hint
+    // compiles to a read prefetch at this target level.
+    unsafe {
+        std::arch::asm!("prefetchw [{0}]", in(reg) std::ptr::from_ref(value), options(nostack, preserves_flags));
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = value;
+}
+
+const HUGE_PAGE_BYTES: usize = 2 << 20;
+
+/// Asks for huge pages under memory that was allocated but not touched yet (`Vec::spare_capacity_mut`). Only whole huge
+/// pages inside it are asked for; true when there are some and the kernel agreed.
+pub fn huge_pages<T>(untouched: &mut [MaybeUninit<T>]) -> bool {
+    let start = untouched.as_mut_ptr().cast::<u8>();
+    let skip = start.align_offset(HUGE_PAGE_BYTES);
+    let bytes = size_of_val(untouched).saturating_sub(skip) / HUGE_PAGE_BYTES * HUGE_PAGE_BYTES;
+    if bytes == 0 {
+        return false;
+    }
+    // SAFETY: the range lies inside memory that the caller lends exclusively, and this advice leaves contents alone.
+    unsafe {
+        let first = start.add(skip).cast();
+        rustix::mm::madvise(first, bytes, rustix::mm::Advice::LinuxHugepage).is_ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hints_change_nothing() {
+        let value = [7u64; 8];
+        prefetch_read(&value);
+        prefetch_write(&value);
+        assert_eq!(value, [7; 8]);
+        let mut small: Vec<u64> = Vec::with_capacity(8);
+        assert!(!huge_pages(small.spare_capacity_mut()));
+        let mut large: Vec<u64> = Vec::with_capacity(2 << 20);
+        huge_pages(large.spare_capacity_mut());
+        large.resize(2 << 20, 5);
+        assert!(large.iter().all(|v| *v == 5));
+    }
+}
