@@ -4,7 +4,7 @@ use super::money::notional_e16;
 use super::order::{Fill, Order, turned_away};
 use super::queue::QueuePlace;
 use super::{Market, PaperVenue};
-use ringfence_ipc::msg::{Command, CommandKind, OrderState, OrderType, Report, ReportKind, Side, Tif};
+use ringfence_ipc::msg::{Command, CommandKind, OrderState, OrderType, Report, ReportKind, Tif};
 use ringfence_ipc::reason::Reason;
 
 const MILLION: u64 = 1_000_000;
@@ -156,13 +156,4 @@ impl PaperVenue {
 /// Whether what cannot trade at once stays in the book.
 fn rests(command: &Command) -> bool {
     command.order_type == OrderType::Limit && matches!(command.tif, Tif::Gtc | Tif::Day)
-}
-
-impl Market {
-    pub(super) fn resting(&mut self, side: Side) -> &mut super::Resting {
-        match side {
-            Side::Buy => &mut self.bids,
-            Side::Sell => &mut self.asks,
-        }
-    }
 }

@@ -88,6 +88,15 @@ struct Market {
     asks: Resting,
 }
 
+impl Market {
+    fn resting(&mut self, side: Side) -> &mut Resting {
+        match side {
+            Side::Buy => &mut self.bids,
+            Side::Sell => &mut self.asks,
+        }
+    }
+}
+
 #[derive(Clone, Copy, Debug, Default)]
 struct Counts {
     events: u64,
