@@ -5,5 +5,13 @@
 
 #![forbid(unsafe_code)]
 
+mod config;
+mod error;
 pub mod feed;
 pub mod gateway;
+pub mod http;
+mod server;
+
+pub use config::ShellConfig;
+pub use error::ShellError;
+pub use server::{sample, serve};

@@ -4,6 +4,7 @@ use std::sync::{Arc, RwLock};
 use std::time::{Duration, Instant};
 
 use axum::body::Bytes;
+use ringfence_ipc::market::MarketView;
 use ringfence_ipc::msg::SymbolId;
 use ringfence_ipc::symbol::Symbol;
 use serde::Serialize;
@@ -17,27 +18,8 @@ use super::lock;
 /// How often streams see the market.
 pub const SAMPLE_EVERY: Duration = Duration::from_millis(100);
 
-/// One symbol's market, scaled; 0: not there.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct MarketNow {
-    /// Best bid.
-    pub bid_price: i64,
-    /// Quantity there.
-    pub bid_qty: i64,
-    /// Best ask.
-    pub ask_price: i64,
-    /// Quantity there.
-    pub ask_qty: i64,
-    /// Last trade.
-    pub last_price: i64,
-    /// Number of the market event that it is from; 0 before the first.
-    pub event: u64,
-    /// When that was received, ns since the Unix epoch.
-    pub ts_ns: u64,
-}
-
 /// Where market values come from.
-pub type Quotes = Arc<dyn Fn(SymbolId) -> Option<MarketNow> + Send + Sync>;
+pub type Quotes = Arc<dyn Fn(SymbolId) -> Option<MarketView> + Send + Sync>;
 
 /// `/api/market` and the `market` event.
 #[derive(Clone, Debug, Serialize)]
@@ -53,7 +35,7 @@ pub struct MarketBody {
 }
 
 impl MarketBody {
-    fn new(symbol: &Symbol, now: Option<MarketNow>, stale: bool) -> Self {
+    fn new(symbol: &Symbol, now: Option<MarketView>, stale: bool) -> Self {
         let now = now.filter(|m| m.event > 0).unwrap_or_default();
         let price = |value: i64| (value > 0).then(|| Exact::new(value, symbol.price_scale));
         let qty = |value: i64| (value > 0).then(|| Exact::new(value, symbol.qty_scale));
@@ -130,7 +112,7 @@ impl Board {
     }
 
     /// One symbol's market now.
-    pub fn now(&self, id: SymbolId) -> Option<MarketNow> {
+    pub fn now(&self, id: SymbolId) -> Option<MarketView> {
         let quotes = lock::read(&self.quotes).clone()?;
         quotes(id)
     }
@@ -210,7 +192,7 @@ mod tests {
         let event = Arc::clone(event);
         board.source(Some(Arc::new(move |id| {
             let event = event.load(Ordering::Relaxed);
-            Some(MarketNow { last_price: 100 + i64::from(id), event, ts_ns: 7, ..MarketNow::default() })
+            Some(MarketView { last_price: 100 + i64::from(id), event, ts_ns: 7, ..MarketView::default() })
         })));
         let symbols = (0..2).map(|id| (id, Symbol::new(&format!("S{id}"), 2, 5, 1, 1).unwrap())).collect();
         (board, symbols)

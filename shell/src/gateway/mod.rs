@@ -6,6 +6,7 @@ pub mod exact;
 pub mod follow;
 pub mod hub;
 pub mod key;
+pub mod link;
 mod lock;
 pub mod market;
 pub mod orders;

@@ -1,0 +1,55 @@
+//! What a shell runs with.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use ringfence_ipc::msg::AccountId;
+
+/// The shell's configuration. Authentication is off, so only loopback addresses may be bound.
+#[derive(Clone, Debug)]
+pub struct ShellConfig {
+    /// Where HTTP is served; port 0 takes a free one.
+    pub bind: SocketAddr,
+    /// The core's control socket.
+    pub socket: PathBuf,
+    /// The hot journal ring.
+    pub hot_path: PathBuf,
+    /// The journal's archive segments.
+    pub archive_dir: PathBuf,
+    /// The gate's counters file.
+    pub counters_path: PathBuf,
+    /// The account that HTTP users trade for.
+    pub account: AccountId,
+    /// Name of the strategy that HTTP orders are booked for unless they name one.
+    pub manual_strategy: String,
+    /// What the paper account started with: asset and whole units.
+    pub starting_balances: Vec<(String, i64)>,
+    /// What `/api/config` tells as market_source: `sim` or `replay`.
+    pub market_source: String,
+    /// The symbol of `/api/market` without one; none: the first in the gate's table.
+    pub market_symbol: Option<String>,
+    /// A market without an event for this long is stale.
+    pub stale_after: Duration,
+}
+
+impl ShellConfig {
+    /// A shell on 127.0.0.1:8080 for the gate whose tmpfs files lie in `run_dir` and whose archive is `archive_dir`.
+    #[must_use]
+    pub fn new(run_dir: impl Into<PathBuf>, archive_dir: impl Into<PathBuf>) -> Self {
+        let run_dir = run_dir.into();
+        Self {
+            bind: SocketAddr::from(([127, 0, 0, 1], 8080)),
+            socket: run_dir.join("core.sock"),
+            hot_path: run_dir.join("journal.hot"),
+            archive_dir: archive_dir.into(),
+            counters_path: run_dir.join("counters"),
+            account: 0,
+            manual_strategy: "manual".to_owned(),
+            starting_balances: vec![("USDT".to_owned(), 1_000_000)],
+            market_source: "sim".to_owned(),
+            market_symbol: None,
+            stale_after: Duration::from_secs(5),
+        }
+    }
+}

@@ -1,0 +1,25 @@
+//! Why a shell cannot serve.
+
+use std::io;
+use std::net::SocketAddr;
+
+/// Why [`crate::serve`] gave up.
+#[derive(Debug, thiserror::Error)]
+pub enum ShellError {
+    /// Without authentication nobody else may reach the gate.
+    #[error(
+        "refusing to serve on {0}: authentication is off, so only loopback addresses (127.0.0.1, [::1]) are allowed"
+    )]
+    NotLoopback(SocketAddr),
+    /// The address cannot be bound.
+    #[error("cannot serve on {address}: {source}; choose another address with --bind")]
+    Bind {
+        /// Which.
+        address: SocketAddr,
+        /// Why.
+        source: io::Error,
+    },
+    /// A thread could not be started.
+    #[error("cannot start a thread: {0}")]
+    Thread(#[from] io::Error),
+}

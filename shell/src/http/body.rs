@@ -1,0 +1,260 @@
+//! Request bodies and queries: JSON objects and forms as named fields whose text is kept exactly.
+
+use std::fmt;
+
+use axum::body::{Body, to_bytes};
+use axum::http::{HeaderMap, Request, StatusCode, header};
+use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
+use serde_json::value::RawValue;
+
+use super::problem::Problem;
+
+/// The largest body taken, bytes.
+pub const MAX_BODY_BYTES: usize = 1 << 20;
+/// More fields than any request has.
+const MAX_FIELDS: usize = 64;
+
+/// A field's value as it was written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Value {
+    Text(String),
+    Number(String),
+    Null,
+    Other,
+}
+
+/// The fields of a request, by name. Fields that nobody asks for are ignored.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Fields(Vec<(String, Value)>);
+
+fn bad(field: &str, must: &str) -> Problem {
+    Problem::field("bad_params", field, format!("{field} {must}"))
+}
+
+impl Fields {
+    /// Reads the body of `request`: a JSON object, or a form where the content type says so.
+    ///
+    /// # Errors
+    /// 413 for too large a body, 400 naming the field for anything that is no object of fields.
+    pub async fn read(request: Request<Body>) -> Result<Self, Problem> {
+        let form = is_form(request.headers());
+        let declared =
+            request.headers().get(header::CONTENT_LENGTH).and_then(|v| v.to_str().ok()?.parse().ok());
+        if declared.is_some_and(|bytes: u64| bytes > MAX_BODY_BYTES as u64) {
+            return Err(too_large());
+        }
+        let bytes = to_bytes(request.into_body(), MAX_BODY_BYTES).await.map_err(|error| {
+            let limit =
+                std::error::Error::source(&error).is_some_and(|s| s.to_string().contains("length limit"));
+            if limit { too_large() } else { bad_body("the body could not be read") }
+        })?;
+        // curl sends JSON as a form unless told otherwise; no form of ours begins with a brace.
+        if form && !bytes.trim_ascii_start().starts_with(b"{") {
+            Self::from_form(&bytes)
+        } else if bytes.trim_ascii().is_empty() {
+            Ok(Self::default())
+        } else {
+            Self::from_json(&bytes)
+        }
+    }
+
+    /// The fields of a JSON object.
+    ///
+    /// # Errors
+    /// 400 `bad_json`.
+    pub fn from_json(bytes: &[u8]) -> Result<Self, Problem> {
+        let fields: Self = serde_json::from_slice(bytes).map_err(|error| {
+            bad_body(&format!(
+                "the body must be a JSON object (line {}, column {})",
+                error.line(),
+                error.column()
+            ))
+        })?;
+        fields.checked()
+    }
+
+    /// The fields of a form or query.
+    ///
+    /// # Errors
+    /// 400 when a field stands twice.
+    pub fn from_form(bytes: &[u8]) -> Result<Self, Problem> {
+        let pairs = form_urlencoded::parse(bytes).take(MAX_FIELDS + 1);
+        Self(pairs.map(|(name, value)| (name.into_owned(), Value::Text(value.into_owned()))).collect())
+            .checked()
+    }
+
+    /// The fields of a query string.
+    ///
+    /// # Errors
+    /// 400 when a field stands twice.
+    pub fn from_query(query: Option<&str>) -> Result<Self, Problem> {
+        Self::from_form(query.unwrap_or_default().as_bytes())
+    }
+
+    /// A field that stands twice means two things: which one counts must not depend on who reads it.
+    fn checked(self) -> Result<Self, Problem> {
+        if self.0.len() > MAX_FIELDS {
+            return Err(bad_body("too many fields"));
+        }
+        for (i, (name, _)) in self.0.iter().enumerate() {
+            if self.0[..i].iter().any(|(earlier, _)| earlier == name) {
+                return Err(bad(name, "stands twice"));
+            }
+        }
+        Ok(self)
+    }
+
+    fn get(&self, name: &str) -> &Value {
+        self.0.iter().find(|(n, _)| n == name).map_or(&Value::Null, |(_, value)| value)
+    }
+
+    /// A text field, if it is there.
+    ///
+    /// # Errors
+    /// 400 when it is no string, or empty.
+    pub fn text(&self, name: &str) -> Result<Option<&str>, Problem> {
+        match self.get(name) {
+            Value::Null => Ok(None),
+            Value::Text(text) if !text.is_empty() => Ok(Some(text)),
+            Value::Text(_) => Err(bad(name, "must not be empty")),
+            Value::Number(_) | Value::Other => Err(bad(name, "must be a string")),
+        }
+    }
+
+    /// A number's own text, given as JSON number or string.
+    ///
+    /// # Errors
+    /// 400 when it is neither, or empty.
+    pub fn number(&self, name: &str) -> Result<Option<&str>, Problem> {
+        match self.get(name) {
+            Value::Null => Ok(None),
+            Value::Number(text) => Ok(Some(text)),
+            Value::Text(text) if !text.is_empty() => Ok(Some(text)),
+            Value::Text(_) => Err(bad(name, "must not be empty")),
+            Value::Other => Err(bad(name, "must be a number")),
+        }
+    }
+
+    /// A text field that must be there.
+    ///
+    /// # Errors
+    /// 400 when it is not there, or no string.
+    pub fn required_text(&self, name: &str) -> Result<&str, Problem> {
+        self.text(name)?.ok_or_else(|| bad(name, "is required"))
+    }
+
+    /// A number field that must be there.
+    ///
+    /// # Errors
+    /// 400 when it is not there, or no number.
+    pub fn required_number(&self, name: &str) -> Result<&str, Problem> {
+        self.number(name)?.ok_or_else(|| bad(name, "is required"))
+    }
+
+    /// One of a few words, any case.
+    ///
+    /// # Errors
+    /// 400 listing the words.
+    pub fn choice<T: Copy>(&self, name: &str, words: &[(&str, T)]) -> Result<Option<T>, Problem> {
+        let Some(text) = self.text(name)? else { return Ok(None) };
+        let found = words.iter().find(|(word, _)| word.eq_ignore_ascii_case(text)).map(|(_, value)| *value);
+        let list = || words.iter().map(|(word, _)| *word).collect::<Vec<_>>().join(", ");
+        found.map(Some).ok_or_else(|| bad(name, &format!("must be one of {}", list())))
+    }
+}
+
+fn bad_body(message: &str) -> Problem {
+    Problem::field("bad_json", "body", message)
+}
+
+fn too_large() -> Problem {
+    Problem::new(
+        StatusCode::PAYLOAD_TOO_LARGE,
+        "too_large",
+        format!("a body has at most {MAX_BODY_BYTES} bytes"),
+    )
+}
+
+fn is_form(headers: &HeaderMap) -> bool {
+    headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).is_some_and(|value| {
+        value.trim_start().to_ascii_lowercase().starts_with("application/x-www-form-urlencoded")
+    })
+}
+
+impl<'de> Deserialize<'de> for Fields {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Object;
+        impl<'de> Visitor<'de> for Object {
+            type Value = Fields;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a JSON object")
+            }
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Fields, A::Error> {
+                let mut fields = Vec::new();
+                while let Some((name, raw)) = map.next_entry::<String, &RawValue>()? {
+                    if fields.len() > MAX_FIELDS {
+                        break;
+                    }
+                    let text = raw.get();
+                    let value = match text.as_bytes().first() {
+                        Some(b'"') => {
+                            Value::Text(serde_json::from_str(text).map_err(serde::de::Error::custom)?)
+                        }
+                        Some(b'-' | b'0'..=b'9') => Value::Number(text.to_owned()),
+                        Some(b'n') => Value::Null,
+                        _ => Value::Other,
+                    };
+                    fields.push((name, value));
+                }
+                Ok(Fields(fields))
+            }
+        }
+        deserializer.deserialize_map(Object)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_number_keeps_its_own_text() {
+        let fields =
+            Fields::from_json(br#"{"a":0.1000000000000000055511151231257827,"b":"7","c":1e309,"d":null}"#)
+                .unwrap();
+        assert_eq!(fields.number("a").unwrap(), Some("0.1000000000000000055511151231257827"));
+        assert_eq!(fields.number("b").unwrap(), Some("7"));
+        assert_eq!(fields.number("c").unwrap(), Some("1e309"));
+        assert_eq!(fields.number("d").unwrap(), None);
+    }
+
+    #[test]
+    fn what_is_no_object_of_fields_is_refused() {
+        for body in [
+            "[]",
+            "1",
+            "\"x\"",
+            "{",
+            "{\"a\":}",
+            "{\"a\":NaN}",
+            "{}x",
+            "{\"a\":1,\"a\":2}",
+            "nul",
+            "\u{feff}{}",
+        ] {
+            assert!(Fields::from_json(body.as_bytes()).is_err(), "{body}");
+        }
+        assert!(Fields::from_json(b"{\"a\":\"\xff\"}").is_err());
+        assert!(Fields::from_form(b"a=1&a=2").is_err());
+        let many: String = (0..100).map(|i| format!("f{i}=1&")).collect();
+        assert!(Fields::from_form(many.as_bytes()).is_err());
+    }
+
+    #[test]
+    fn forms_and_json_mean_the_same() {
+        let form = Fields::from_form(b"side=buy&note=a%20b+c").unwrap();
+        assert_eq!(form.text("note").unwrap(), Some("a b c"));
+        assert_eq!(form.choice("side", &[("BUY", 1), ("SELL", 2)]).unwrap(), Some(1));
+        assert!(form.choice("note", &[("BUY", 1)]).is_err());
+    }
+}

@@ -1,0 +1,57 @@
+//! The web page: embedded, without foreign parts.
+
+use axum::body::Body;
+use axum::http::{HeaderValue, Response, Uri, header};
+use axum::response::IntoResponse;
+
+use super::problem::Problem;
+
+const INDEX: &str = include_str!("../../assets/index.html");
+const SCRIPT: &str = include_str!("../../assets/app.js");
+const STYLE: &str = include_str!("../../assets/style.css");
+const ICON: &str = include_str!("../../assets/icon.svg");
+
+fn asset(content_type: &'static str, text: &'static str) -> Response<Body> {
+    let mut response = text.into_response();
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
+    // A new build must never run an old script against a new API.
+    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+    response
+}
+
+/// GET /
+pub async fn index() -> Response<Body> {
+    asset("text/html; charset=utf-8", INDEX)
+}
+
+/// GET /app.js
+pub async fn script() -> Response<Body> {
+    asset("text/javascript; charset=utf-8", SCRIPT)
+}
+
+/// GET /style.css
+pub async fn style() -> Response<Body> {
+    asset("text/css; charset=utf-8", STYLE)
+}
+
+/// GET /icon.svg
+pub async fn icon() -> Response<Body> {
+    asset("image/svg+xml", ICON)
+}
+
+/// Everything else: unknown API paths are JSON errors, the rest is the page.
+pub async fn fallback(method: axum::http::Method, uri: Uri) -> Response<Body> {
+    let api = uri.path() == "/api" || uri.path().starts_with("/api/");
+    if api {
+        Problem::no_such_path().into_response()
+    } else if matches!(method, axum::http::Method::GET | axum::http::Method::HEAD) {
+        asset("text/html; charset=utf-8", INDEX)
+    } else {
+        wrong_method().await
+    }
+}
+
+/// A known path, another method.
+pub async fn wrong_method() -> Response<Body> {
+    Problem::wrong_method().into_response()
+}

@@ -1,0 +1,212 @@
+//! Errors under /api: the one place where they become a status, a code and a body.
+
+use axum::body::Body;
+use axum::http::{HeaderValue, Response, StatusCode, header};
+use axum::response::IntoResponse;
+use ringfence_ipc::reason::{LimitId, Reason};
+use serde::Serialize;
+use serde_json::value::{RawValue, to_raw_value};
+
+use super::json;
+use crate::gateway::events::limit_value;
+use crate::gateway::exact::Exact;
+use crate::gateway::orders::{OrderError, Refused};
+use crate::gateway::pump::PumpError;
+
+/// `{"error":"code","message":"text","details":{..}}`.
+#[derive(Debug)]
+pub struct Problem {
+    status: StatusCode,
+    code: &'static str,
+    message: String,
+    details: Option<Box<RawValue>>,
+    retry_after_s: Option<u32>,
+}
+
+#[derive(Serialize)]
+struct ProblemBody<'a, D: Serialize> {
+    error: &'static str,
+    message: &'a str,
+    details: D,
+}
+
+#[derive(Serialize)]
+struct NoDetails {}
+
+impl Problem {
+    /// A problem without details.
+    #[must_use]
+    pub fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
+        Self { status, code, message: message.into(), details: None, retry_after_s: None }
+    }
+
+    /// A field that does not hold what it must.
+    #[must_use]
+    pub fn field(code: &'static str, field: &str, message: impl Into<String>) -> Self {
+        #[derive(Serialize)]
+        struct Details<'a> {
+            field: &'a str,
+        }
+        Self::new(StatusCode::BAD_REQUEST, code, message).details(&Details { field })
+    }
+
+    /// An unknown path under /api.
+    #[must_use]
+    pub fn no_such_path() -> Self {
+        Self::new(StatusCode::NOT_FOUND, "not_found", "there is nothing at this path")
+    }
+
+    /// A known path, another method.
+    #[must_use]
+    pub fn wrong_method() -> Self {
+        Self::new(
+            StatusCode::METHOD_NOT_ALLOWED,
+            "method_not_allowed",
+            "this path has other methods: see Allow",
+        )
+    }
+
+    fn details<T: Serialize>(mut self, details: &T) -> Self {
+        self.details = to_raw_value(details).ok();
+        self
+    }
+
+    fn retry_after(mut self, seconds: u32) -> Self {
+        self.retry_after_s = Some(seconds);
+        self
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response<Body> {
+        let (error, message) = (self.code, self.message.as_str());
+        let mut response = match &self.details {
+            Some(details) => json::response(self.status, &ProblemBody { error, message, details }),
+            None => json::response(self.status, &ProblemBody { error, message, details: NoDetails {} }),
+        };
+        if let Some(seconds) = self.retry_after_s {
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        response
+    }
+}
+
+impl From<PumpError> for Problem {
+    fn from(error: PumpError) -> Self {
+        let message = match error {
+            PumpError::Away => "the gate is away: nothing was sent",
+            PumpError::Busy => "too many requests wait for the gate: nothing was sent",
+            PumpError::Unknown => {
+                "the gate did not answer in time, the outcome is unknown: ask /api/order_state, or repeat the request \
+                 under the same client_order_id"
+            }
+        };
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "execution_unavailable", message).retry_after(1)
+    }
+}
+
+impl From<OrderError> for Problem {
+    fn from(error: OrderError) -> Self {
+        #[derive(Serialize)]
+        struct Id {
+            client_order_id: String,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            status: Option<&'static str>,
+        }
+        match error {
+            OrderError::Field { field, message } => {
+                Self::field("bad_params", field, format!("{field} {message}"))
+            }
+            OrderError::Starting => Self::new(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "execution_unavailable",
+                "the journal is still being read: nothing was sent",
+            )
+            .retry_after(1),
+            OrderError::Conflict(client_order_id) => Self::new(
+                StatusCode::CONFLICT,
+                "duplicate_client_order_id",
+                "this client_order_id was used for a different order",
+            )
+            .details(&Id { client_order_id, status: None }),
+            OrderError::NotFound(client_order_id) => {
+                Self::new(StatusCode::NOT_FOUND, "not_found", "no order has this client_order_id")
+                    .details(&Id { client_order_id, status: None })
+            }
+            OrderError::Terminal { client_order_id, status } => {
+                Self::new(StatusCode::CONFLICT, "terminal", format!("the order is already {status}"))
+                    .details(&Id { client_order_id, status: Some(status) })
+            }
+            OrderError::Refused(refused) => Self::refused(&refused),
+            OrderError::Pump(error) => error.into(),
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct RefusedDetails<'a> {
+    reason: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    limit_id: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    observed: Option<Exact>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    limit: Option<Exact>,
+    permanent: bool,
+    duplicate: bool,
+    client_order_id: &'a str,
+    journal_seq: Option<u64>,
+    decided_at_ns: u64,
+    gate_latency_ns: Option<u64>,
+}
+
+impl Problem {
+    fn refused(refused: &Refused) -> Self {
+        let answer = &refused.answer;
+        let reason = answer.reason;
+        let limited = answer.limit_id != LimitId::None;
+        let value = |v| limited.then(|| limit_value(answer.limit_id, v, refused.symbol.as_ref()));
+        let details = RefusedDetails {
+            reason: reason.name(),
+            limit_id: limited.then(|| answer.limit_id.name()),
+            observed: value(answer.observed),
+            limit: value(answer.limit),
+            permanent: !reason.is_transient(),
+            duplicate: refused.duplicate,
+            client_order_id: &refused.client_order_id,
+            journal_seq: (answer.journal_seq != 0).then_some(answer.journal_seq),
+            decided_at_ns: answer.decided_at_ns,
+            gate_latency_ns: refused.gate_latency_ns,
+        };
+        let (status, code, retry_after_s) = refusal_class(reason);
+        let mut problem = Self::new(status, code, refusal_text(&details)).details(&details);
+        problem.retry_after_s = retry_after_s;
+        problem
+    }
+}
+
+fn refusal_text(details: &RefusedDetails<'_>) -> String {
+    match (details.limit_id, details.observed, details.limit) {
+        (Some(id), Some(observed), Some(limit)) => format!(
+            "refused by the gate: {}, {} against {id} = {}",
+            details.reason,
+            observed.text(),
+            limit.text()
+        ),
+        _ => format!("refused by the gate: {}", details.reason),
+    }
+}
+
+/// Risk and policy are 422; what passes by itself is 429 or 503 with a time to come back.
+const fn refusal_class(reason: Reason) -> (StatusCode, &'static str, Option<u32>) {
+    match reason {
+        Reason::OrderRate | Reason::CancelRate => (StatusCode::TOO_MANY_REQUESTS, "rate_limited", Some(1)),
+        Reason::VenueBusy
+        | Reason::JournalFull
+        | Reason::DedupBusy
+        | Reason::OrderTableFull
+        | Reason::TtlExpired
+        | Reason::ClockSkew => (StatusCode::SERVICE_UNAVAILABLE, "execution_unavailable", Some(1)),
+        _ => (StatusCode::UNPROCESSABLE_ENTITY, "risk_rejected", None),
+    }
+}

@@ -1,0 +1,162 @@
+//! What can be read: health, configuration, market, account, the gate itself.
+
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::{Response, StatusCode, Uri};
+use serde::Serialize;
+
+use super::App;
+use super::body::Fields;
+use super::json;
+use super::problem::Problem;
+use crate::gateway::account;
+use crate::gateway::exact::Exact;
+
+const PAGE_BYTES: u64 = 4096;
+/// The paper venue, as the HTTP contract names it.
+const EXECUTION_MODE: &str = "sim_engine";
+
+/// GET /health: the process lives.
+pub async fn alive() -> Response<Body> {
+    json::raw(StatusCode::OK, br#"{"ok":true}"#.to_vec())
+}
+
+#[derive(Serialize)]
+struct Health {
+    ok: bool,
+    engine: Engine,
+    stores: Stores,
+    memory_bytes: u64,
+}
+
+#[derive(Serialize)]
+struct Engine {
+    connected: bool,
+    mode: &'static str,
+    epoch: u16,
+}
+
+#[derive(Serialize)]
+struct Stores {
+    projection: ProjectionHealth,
+}
+
+#[derive(Serialize)]
+struct ProjectionHealth {
+    caught_up: bool,
+    position: u64,
+    orders: usize,
+}
+
+/// GET /api/health: and the gate answers.
+pub async fn health(State(app): State<Arc<App>>) -> Response<Body> {
+    let connected = app.gateway.gate.is_connected();
+    let caught_up = app.gateway.is_caught_up();
+    let (engine, projection) = app.gateway.look(|p| {
+        (
+            Engine { connected, mode: p.mode().name(), epoch: p.epoch() },
+            ProjectionHealth { caught_up, position: p.position(), orders: p.orders.len() },
+        )
+    });
+    let status = if connected { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    let memory_bytes = resident_bytes();
+    json::response(status, &Health { ok: connected, engine, stores: Stores { projection }, memory_bytes })
+}
+
+/// GET /api/execution/ping: whether the venue's gate answers.
+pub async fn ping(State(app): State<Arc<App>>) -> Response<Body> {
+    #[derive(Serialize)]
+    struct Ping {
+        ok: bool,
+        execution_mode: &'static str,
+    }
+    json::ok(&Ping { ok: app.gateway.gate.is_connected(), execution_mode: EXECUTION_MODE })
+}
+
+/// Resident memory of this process, bytes; 0 where the kernel does not tell.
+pub fn resident_bytes() -> u64 {
+    let statm = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
+    statm.split(' ').nth(1).and_then(|pages| pages.parse::<u64>().ok()).unwrap_or(0) * PAGE_BYTES
+}
+
+/// GET /api/config
+pub async fn config(State(app): State<Arc<App>>) -> Response<Body> {
+    #[derive(Serialize)]
+    struct Config<'a> {
+        market_source: &'a str,
+        market_symbol: Option<String>,
+        execution_mode: &'static str,
+        auth_enabled: bool,
+        account: u16,
+        strategy: &'a str,
+    }
+    json::ok(&Config {
+        market_source: &app.market_source,
+        market_symbol: default_symbol(&app),
+        execution_mode: EXECUTION_MODE,
+        auth_enabled: false,
+        account: app.gateway.settings.account,
+        strategy: &app.gateway.settings.manual_strategy,
+    })
+}
+
+fn default_symbol(app: &App) -> Option<String> {
+    let first = || app.gateway.look(|p| p.names.symbols().next().map(|(_, s)| s.name().to_owned()));
+    app.market_symbol.clone().or_else(first)
+}
+
+/// GET /api/market[?symbol=]
+pub async fn market(State(app): State<Arc<App>>, uri: Uri) -> Result<Response<Body>, Problem> {
+    let fields = Fields::from_query(uri.query())?;
+    let name = match fields.text("symbol")? {
+        Some(name) => name.to_ascii_uppercase(),
+        None => default_symbol(&app).ok_or_else(no_symbol)?,
+    };
+    let symbol = app.gateway.look(|p| p.names.find_symbol(&name).map(|(id, symbol)| (id, *symbol)));
+    let (id, symbol) = symbol.ok_or_else(no_symbol)?;
+    Ok(json::ok(&app.gateway.board.body(id, &symbol)))
+}
+
+fn no_symbol() -> Problem {
+    Problem::new(StatusCode::NOT_FOUND, "not_found", "the gate has no such symbol")
+}
+
+/// GET /api/symbols
+pub async fn symbols(State(app): State<Arc<App>>) -> Response<Body> {
+    #[derive(Serialize)]
+    struct SymbolBody {
+        symbol: String,
+        tick: Exact,
+        lot: Exact,
+        price_scale: u8,
+        qty_scale: u8,
+    }
+    #[derive(Serialize)]
+    struct Symbols {
+        items: Vec<SymbolBody>,
+    }
+    let items = app.gateway.look(|p| {
+        let body = |(_, s): (u16, &ringfence_ipc::symbol::Symbol)| SymbolBody {
+            symbol: s.name().to_owned(),
+            tick: Exact::new(s.tick, s.price_scale),
+            lot: Exact::new(s.lot, s.qty_scale),
+            price_scale: s.price_scale,
+            qty_scale: s.qty_scale,
+        };
+        p.names.symbols().map(body).collect()
+    });
+    json::ok(&Symbols { items })
+}
+
+/// GET /api/account
+pub async fn account(State(app): State<Arc<App>>) -> Response<Body> {
+    let settings = &app.gateway.settings;
+    json::ok(&app.gateway.look(|p| account::balances(p, settings.account, &settings.starting_balances)))
+}
+
+/// GET /api/positions
+pub async fn positions(State(app): State<Arc<App>>) -> Response<Body> {
+    json::ok(&app.gateway.look(account::positions))
+}

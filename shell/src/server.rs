@@ -1,0 +1,100 @@
+//! The whole shell: pump, follower, samplers and HTTP, started together and stopped together.
+
+use std::future::Future;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::TcpListener;
+use tokio::time::{MissedTickBehavior, interval};
+
+use crate::config::ShellConfig;
+use crate::error::ShellError;
+use crate::gateway::link::ClientLink;
+use crate::gateway::market::{Quotes, SAMPLE_EVERY};
+use crate::gateway::{Gateway, Settings, follow, pump};
+use crate::http::{self, App, AppConfig};
+
+/// How often streams may see the account.
+const ACCOUNT_EVERY: Duration = Duration::from_millis(250);
+
+/// Serves until `shutdown` is ready, then ends every stream and drains. `ready` is told the bound address as soon as
+/// requests are taken; the gate need not run yet.
+///
+/// # Errors
+/// [`ShellError`] when it cannot start.
+pub async fn serve(
+    config: ShellConfig,
+    ready: impl FnOnce(SocketAddr),
+    shutdown: impl Future<Output = ()>,
+) -> Result<(), ShellError> {
+    if !config.bind.ip().is_loopback() {
+        return Err(ShellError::NotLoopback(config.bind));
+    }
+    let bind = |source| ShellError::Bind { address: config.bind, source };
+    let listener = TcpListener::bind(config.bind).await.map_err(bind)?;
+    let address = listener.local_addr().map_err(bind)?;
+
+    let (markets, mut new_markets) = tokio::sync::mpsc::unbounded_channel::<Quotes>();
+    let socket = config.socket.clone();
+    let (gate, _pump) = pump::start(move || {
+        let markets = markets.clone();
+        // The receiver is gone only when the shell stops.
+        ClientLink::attach(&socket, move |quotes| drop(markets.send(quotes)))
+    })?;
+    let settings = Settings {
+        account: config.account,
+        manual_strategy: config.manual_strategy,
+        starting_balances: config.starting_balances,
+        stale_after: config.stale_after,
+    };
+    let gateway = Arc::new(Gateway::new(settings, gate));
+    let _following = follow::start(Arc::clone(&gateway), config.hot_path, config.archive_dir)?;
+    let app = App::new(
+        Arc::clone(&gateway),
+        AppConfig {
+            counters_path: config.counters_path,
+            market_source: config.market_source,
+            market_symbol: config.market_symbol,
+        },
+    );
+    let router = http::router(Arc::clone(&app));
+    let serving = tokio::spawn(http::serve(listener, router, app.closing()));
+    let sampling = async {
+        loop {
+            tokio::select! {
+                Some(quotes) = new_markets.recv() => gateway.board.source(Some(quotes)),
+                () = sample(&app, &gateway) => {}
+            }
+        }
+    };
+    ready(address);
+    tokio::select! {
+        () = shutdown => {}
+        () = sampling => {}
+    }
+    app.close();
+    // A panic in a connection's task ended that connection alone; the listener has none of its own.
+    let _ = serving.await;
+    Ok(())
+}
+
+/// Samples market and account for streams, for good.
+pub async fn sample(app: &App, gateway: &Gateway) {
+    let mut market = interval(SAMPLE_EVERY);
+    let mut account = interval(ACCOUNT_EVERY);
+    market.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    account.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut shown = None;
+    loop {
+        tokio::select! {
+            _ = market.tick() => gateway.sample_market(),
+            _ = account.tick() => {
+                let counts = gateway.look(|p| (p.counts.fills, p.counts.orders_accepted, p.orders.open_count()));
+                if shown.replace(counts) != Some(counts) {
+                    app.publish_account();
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,476 @@
+//! A shell on a free loopback port over a gate in memory, and just enough HTTP to talk to it.
+
+#![allow(dead_code, reason = "every test file uses its own part")]
+
+use std::collections::{HashMap, VecDeque};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, mpsc};
+use std::time::Duration;
+
+use ringfence_ipc::journal::{DecisionRecord, Record, StrategyRecord};
+use ringfence_ipc::market::MarketView;
+use ringfence_ipc::msg::{
+    Decision, DurabilityTier, Intent, IntentKind, OperatorExt, OrderState, Outcome, Report, ReportKind,
+};
+use ringfence_ipc::reason::{LimitId, Reason};
+use ringfence_ipc::symbol::Symbol;
+use ringfence_shell::gateway::pump::{self, GateLink, LinkError, LinkEvent, LinkRefusal, Pump};
+use ringfence_shell::gateway::{Gateway, Settings};
+use ringfence_shell::http::{self, App, AppConfig};
+use serde_json::Value;
+
+/// Orders of more than this are refused by the gate in memory.
+pub const MAX_QTY: i64 = 1_000_000;
+
+/// What tests change while the gate runs.
+#[derive(Default)]
+pub struct Switches {
+    /// The gate dies at the next poll and comes back when this is false again.
+    pub dead: AtomicBool,
+    /// The gate takes intents and says nothing.
+    pub mute: AtomicBool,
+    /// The reason that every order is refused with; 0: none.
+    pub refuse: AtomicU64,
+}
+
+/// Decides by three rules, remembers keys, and writes its journal to a channel.
+pub struct MemoryGate {
+    journal: mpsc::Sender<(u64, Record)>,
+    switches: Arc<Switches>,
+    events: VecDeque<LinkEvent>,
+    known: HashMap<(u16, u128), (Intent, Decision)>,
+    orders: HashMap<u64, (Intent, OperatorExt)>,
+    position: u64,
+    submitted: u64,
+    lost: bool,
+}
+
+impl MemoryGate {
+    fn decide(&mut self, intent: &Intent, ext: &OperatorExt) -> (Decision, bool) {
+        let seq = self.position;
+        let refused =
+            |reason, limit_id, observed, limit| (Outcome::Rejected, reason, limit_id, 0, observed, limit);
+        let switch = Reason::from_wire(self.switches.refuse.load(Ordering::Relaxed)).unwrap_or(Reason::Ok);
+        let target = intent.ttl_ns_or_target;
+        let (outcome, reason, limit_id, order_id, observed, limit) = match intent.kind {
+            IntentKind::New if switch != Reason::Ok => refused(switch, LimitId::None, 0, 0),
+            IntentKind::New if intent.qty > MAX_QTY => {
+                refused(Reason::MaxOrderQty, LimitId::MaxOrderQty, intent.qty, MAX_QTY)
+            }
+            IntentKind::New => (Outcome::Accepted, Reason::Ok, LimitId::None, 1 << 48 | seq, 0, 0),
+            IntentKind::Cancel if !self.orders.contains_key(&target) => {
+                refused(Reason::OrderTerminal, LimitId::None, 0, 0)
+            }
+            _ => (Outcome::Accepted, Reason::Ok, LimitId::None, target, 0, 0),
+        };
+        let decision = Decision {
+            outcome,
+            reason,
+            limit_id,
+            duplicate: false,
+            tier: DurabilityTier::Process,
+            intent_position: self.submitted,
+            journal_seq: if reason.is_transient() { 0 } else { seq },
+            decided_at_ns: intent.client_ts_ns + 700,
+            key_low: intent.key as u64,
+            order_id,
+            observed,
+            limit,
+        };
+        let _ = ext;
+        (decision, !reason.is_transient())
+    }
+
+    fn record(&mut self, decision: &Decision, intent: &Intent, ext: &OperatorExt) {
+        let mut intent = *intent;
+        intent.flags |= ringfence_ipc::msg::intent_flags::OPERATOR;
+        self.write(
+            3,
+            Record::Decision(DecisionRecord {
+                strategy: ext.strategy,
+                account: ext.account,
+                intent,
+                ext: Some(*ext),
+                outcome: decision.outcome,
+                reason: decision.reason,
+                limit_id: decision.limit_id,
+                tier: decision.tier,
+                now_ns: decision.decided_at_ns,
+                order_id: decision.order_id,
+                observed: decision.observed,
+                limit: decision.limit,
+                reference_price: 0,
+                reference_age_us: 0,
+                intent_position: decision.intent_position,
+            }),
+        );
+    }
+
+    fn write(&mut self, slots: u64, record: Record) {
+        let _ = self.journal.send((self.position, record));
+        self.position += slots;
+    }
+
+    /// The venue in memory: orders rest, IOC orders fill at once, cancels cancel.
+    fn venue(&mut self, intent: &Intent, ext: &OperatorExt, order_id: u64) {
+        match intent.kind {
+            IntentKind::New if intent.tif == ringfence_ipc::msg::Tif::Ioc => {
+                let price = if intent.price > 0 { intent.price } else { 6_100_000 };
+                self.report(intent, ext, order_id, ReportKind::Fill, OrderState::Filled, (intent.qty, price));
+            }
+            IntentKind::New => {
+                self.orders.insert(order_id, (*intent, *ext));
+                self.report(intent, ext, order_id, ReportKind::Accepted, OrderState::Accepted, (0, 0));
+            }
+            IntentKind::Cancel => {
+                if let Some((intent, ext)) = self.orders.remove(&order_id) {
+                    self.report(
+                        &intent,
+                        &ext,
+                        order_id,
+                        ReportKind::Cancelled,
+                        OrderState::Cancelled,
+                        (0, 0),
+                    );
+                }
+            }
+            IntentKind::MassCancel => {
+                for (order_id, (intent, ext)) in std::mem::take(&mut self.orders) {
+                    self.report(
+                        &intent,
+                        &ext,
+                        order_id,
+                        ReportKind::Cancelled,
+                        OrderState::Cancelled,
+                        (0, 0),
+                    );
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn report(
+        &mut self,
+        intent: &Intent,
+        ext: &OperatorExt,
+        order_id: u64,
+        kind: ReportKind,
+        state: OrderState,
+        last: (i64, i64),
+    ) {
+        let leaves_qty = if state.is_terminal() { 0 } else { intent.qty - last.0 };
+        self.write(
+            if last.0 > 0 { 2 } else { 1 },
+            Record::Report(Report {
+                kind,
+                state,
+                side: intent.side,
+                maker: false,
+                late: false,
+                reentered: false,
+                reason: Reason::Ok,
+                symbol: intent.symbol,
+                journal_seq: 0,
+                order_id,
+                last_qty: last.0,
+                last_price: last.1,
+                cum_qty: last.0,
+                ts_ns: 5_000,
+                trade_id: self.position,
+                fee_e8: 1_000_000,
+                leaves_qty,
+                key_low: 0,
+                venue_ts_ns: 5_000,
+                strategy: ext.strategy,
+                account: ext.account,
+            }),
+        );
+    }
+}
+
+impl GateLink for MemoryGate {
+    fn submit_for(&mut self, intent: &Intent, ext: &OperatorExt) -> Result<u64, LinkRefusal> {
+        self.submitted += 1;
+        if self.switches.mute.load(Ordering::Relaxed) {
+            return Ok(self.submitted);
+        }
+        let key = (ext.strategy, intent.key);
+        let same = |a: &Intent| {
+            (a.side, a.symbol, a.price, a.qty) == (intent.side, intent.symbol, intent.price, intent.qty)
+        };
+        let decision = match self.known.get(&key) {
+            Some((first, decision)) if same(first) => {
+                Decision { duplicate: true, intent_position: self.submitted, ..*decision }
+            }
+            Some((_, decision)) => Decision {
+                outcome: Outcome::Rejected,
+                reason: Reason::IdempotencyConflict,
+                intent_position: self.submitted,
+                ..*decision
+            },
+            None => {
+                let (decision, stored) = self.decide(intent, ext);
+                if stored {
+                    self.known.insert(key, (*intent, decision));
+                    self.record(&decision, intent, ext);
+                }
+                if decision.outcome == Outcome::Accepted {
+                    self.venue(intent, ext, decision.order_id);
+                }
+                decision
+            }
+        };
+        self.events.push_back(LinkEvent::Decision(decision));
+        Ok(self.submitted)
+    }
+
+    fn poll(&mut self) -> Option<LinkEvent> {
+        if self.switches.dead.load(Ordering::Relaxed) && !self.lost {
+            self.lost = true;
+            return Some(LinkEvent::Lost);
+        }
+        self.events.pop_front()
+    }
+
+    fn reattach(&mut self, _: Duration) -> Result<(), LinkError> {
+        if self.switches.dead.load(Ordering::Relaxed) {
+            return Err(LinkError { transient: true, message: "dead".into() });
+        }
+        self.lost = false;
+        Ok(())
+    }
+
+    fn now_ns(&self) -> u64 {
+        1_000_000
+    }
+}
+
+/// A running shell.
+pub struct Shell {
+    pub address: SocketAddr,
+    pub gateway: Arc<Gateway>,
+    pub app: Arc<App>,
+    pub switches: Arc<Switches>,
+    pub last_price: Arc<AtomicU64>,
+    _pump: Pump,
+    runtime: Option<tokio::runtime::Runtime>,
+}
+
+impl Drop for Shell {
+    fn drop(&mut self) {
+        self.app.close();
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_timeout(Duration::from_secs(3));
+        }
+    }
+}
+
+fn name(text: &[u8]) -> [u8; 24] {
+    let mut name = [0; 24];
+    name[..text.len()].copy_from_slice(text);
+    name
+}
+
+pub fn start() -> Shell {
+    let (journal, records) = mpsc::channel();
+    let switches = Arc::new(Switches::default());
+    let seen = Arc::clone(&switches);
+    let mut gate = Some(MemoryGate {
+        journal,
+        switches: seen,
+        events: VecDeque::new(),
+        known: HashMap::new(),
+        orders: HashMap::new(),
+        position: 10,
+        submitted: 0,
+        lost: false,
+    });
+    let none = || LinkError { transient: true, message: "gone".into() };
+    let (handle, pump) = pump::start(move || gate.take().ok_or_else(none)).unwrap();
+    let settings = Settings {
+        account: 0,
+        manual_strategy: "manual".into(),
+        starting_balances: vec![("USDT".into(), 1_000_000)],
+        stale_after: Duration::from_secs(5),
+    };
+    let gateway = Arc::new(Gateway::new(settings, handle));
+    let strategy = |id, text| StrategyRecord { strategy: id, account: 0, name: name(text), now_ns: 1 };
+    gateway.apply(
+        &[
+            (1, Record::Symbol { id: 0, symbol: Symbol::new("BTCUSDT", 2, 5, 1, 10).unwrap() }),
+            (2, Record::Symbol { id: 1, symbol: Symbol::new("ETHUSDT", 2, 4, 5, 1).unwrap() }),
+            (3, Record::Strategy(strategy(1, b"manual"))),
+            (4, Record::Strategy(strategy(2, b"momentum"))),
+        ],
+        false,
+    );
+    gateway.set_caught_up();
+    let last_price = Arc::new(AtomicU64::new(0));
+    let price = Arc::clone(&last_price);
+    gateway.board.source(Some(Arc::new(move |_| {
+        let last_price = price.load(Ordering::Relaxed) as i64;
+        Some(MarketView { last_price, event: last_price as u64, ts_ns: 9, ..MarketView::default() })
+    })));
+    let follower = Arc::clone(&gateway);
+    std::thread::spawn(move || {
+        while let Ok(record) = records.recv() {
+            follower.apply(&[record], false);
+        }
+    });
+    let config =
+        AppConfig { counters_path: "/nonexistent".into(), market_source: "sim".into(), market_symbol: None };
+    let app = App::new(Arc::clone(&gateway), config);
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    let listener = runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0")).unwrap();
+    let address = listener.local_addr().unwrap();
+    runtime.spawn(http::serve(listener, http::router(Arc::clone(&app)), app.closing()));
+    let (sampled, market) = (Arc::clone(&app), Arc::clone(&gateway));
+    runtime.spawn(async move { ringfence_shell::sample(&sampled, &market).await });
+    while !gateway.gate.is_connected() {
+        std::thread::yield_now();
+    }
+    Shell { address, gateway, app, switches, last_price, _pump: pump, runtime: Some(runtime) }
+}
+
+/// An answer.
+#[derive(Debug)]
+pub struct Answer {
+    pub status: u16,
+    pub head: String,
+    pub body: String,
+}
+
+impl Answer {
+    pub fn json(&self) -> Value {
+        serde_json::from_str(&self.body).unwrap_or_else(|e| panic!("{e}: {}", self.body))
+    }
+
+    pub fn header(&self, name: &str) -> Option<&str> {
+        let find = |line: &'_ str| line.split_once(": ").is_some_and(|(n, _)| n.eq_ignore_ascii_case(name));
+        self.head.lines().find(|line| find(line)).and_then(|line| line.split_once(": ")).map(|(_, v)| v)
+    }
+
+    pub fn field(&self) -> String {
+        self.json()["details"]["field"].as_str().unwrap_or("?").to_owned()
+    }
+}
+
+impl Shell {
+    /// One request with exactly these headers (Host is added unless there).
+    pub fn send(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Answer {
+        let mut stream = TcpStream::connect(self.address).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+        let mut head =
+            format!("{method} {path} HTTP/1.1\r\nConnection: close\r\nContent-Length: {}\r\n", body.len());
+        if !headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("host")) {
+            head.push_str(&format!("Host: {}\r\n", self.address));
+        }
+        for (name, value) in headers {
+            head.push_str(&format!("{name}: {value}\r\n"));
+        }
+        stream.write_all(head.as_bytes()).unwrap();
+        stream.write_all(b"\r\n").unwrap();
+        // A server that has already said no may not read the rest.
+        let _ = stream.write_all(body);
+        let mut bytes = Vec::new();
+        let _ = stream.read_to_end(&mut bytes);
+        let text = String::from_utf8(bytes).unwrap();
+        let (head, body) =
+            text.split_once("\r\n\r\n").unwrap_or_else(|| panic!("no answer to {method} {path}"));
+        let status = head.split(' ').nth(1).unwrap().parse().unwrap();
+        Answer { status, head: head.to_owned(), body: body.to_owned() }
+    }
+
+    pub fn get(&self, path: &str) -> Answer {
+        self.send("GET", path, &[], b"")
+    }
+
+    pub fn post(&self, path: &str, body: &str) -> Answer {
+        self.send("POST", path, &[("Content-Type", "application/json")], body.as_bytes())
+    }
+
+    pub fn order(&self, id: &str, qty: &str) -> Answer {
+        self.post(
+            "/api/order",
+            &format!(
+                r#"{{"side":"buy","symbol":"BTCUSDT","qty":{qty},"price":61000.5,"client_order_id":"{id}"}}"#
+            ),
+        )
+    }
+
+    /// The order's state once it is `status`; panics after a while.
+    pub fn await_status(&self, id: &str, status: &str) -> Value {
+        for _ in 0..200 {
+            let answer = self.get(&format!("/api/order_state?client_order_id={id}"));
+            if answer.status == 200 && answer.json()["status"] == status {
+                return answer.json();
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        panic!("{id} never became {status}")
+    }
+
+    pub fn stream(&self, path: &str, headers: &[(&str, &str)]) -> Stream {
+        let mut stream = TcpStream::connect(self.address).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+        let mut head = format!("GET {path} HTTP/1.1\r\nHost: {}\r\n", self.address);
+        for (name, value) in headers {
+            head.push_str(&format!("{name}: {value}\r\n"));
+        }
+        head.push_str("\r\n");
+        stream.write_all(head.as_bytes()).unwrap();
+        let mut stream = Stream(BufReader::new(stream));
+        let mut line = String::new();
+        stream.0.read_line(&mut line).unwrap();
+        assert!(line.contains(" 200 "), "{line}");
+        while line != ": connected\n" {
+            line.clear();
+            assert!(stream.0.read_line(&mut line).unwrap() > 0, "no stream");
+        }
+        stream
+    }
+}
+
+/// An event stream.
+pub struct Stream(BufReader<TcpStream>);
+
+/// One server-sent event.
+#[derive(Debug, Clone)]
+pub struct Sse {
+    pub id: Option<u64>,
+    pub name: String,
+    pub data: Value,
+}
+
+impl Stream {
+    /// The next event; `None` at the end of the stream.
+    pub fn next(&mut self) -> Option<Sse> {
+        let (mut id, mut name) = (None, String::new());
+        loop {
+            let mut line = String::new();
+            if self.0.read_line(&mut line).ok()? == 0 {
+                return None;
+            }
+            if let Some(text) = line.strip_prefix("id: ") {
+                id = text.trim().parse().ok();
+            } else if let Some(text) = line.strip_prefix("event: ") {
+                name = text.trim().to_owned();
+            } else if let Some(text) = line.strip_prefix("data: ") {
+                return Some(Sse { id, name, data: serde_json::from_str(text).unwrap() });
+            }
+        }
+    }
+
+    /// The next order event with an id, states and market skipped.
+    pub fn next_numbered(&mut self) -> Sse {
+        loop {
+            let event = self.next().expect("the stream ended");
+            if event.id.is_some() {
+                return event;
+            }
+        }
+    }
+}

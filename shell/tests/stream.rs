@@ -1,0 +1,141 @@
+//! Server-sent events over a gate in memory.
+
+mod common;
+
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use common::{Sse, Stream, start};
+
+fn numbered(stream: &mut Stream, count: usize) -> Vec<Sse> {
+    (0..count).map(|_| stream.next_numbered()).collect()
+}
+
+#[test]
+fn an_order_arrives_as_events_with_journal_positions() {
+    let shell = start();
+    let mut stream = shell.stream("/api/stream", &[]);
+    let ioc = r#"{"side":"BUY","symbol":"BTCUSDT","qty":2,"price":50000,"tif":"IOC","client_order_id":"f"}"#;
+    assert_eq!(shell.post("/api/order", ioc).status, 200);
+    let events = numbered(&mut stream, 3);
+    let names: Vec<_> = events.iter().map(|e| e.name.as_str()).collect();
+    assert_eq!(names, ["order_received", "fill", "order_update"]);
+    for event in &events {
+        assert_eq!(event.data["type"], event.name.as_str());
+        assert_eq!(event.data["client_order_id"], "f");
+    }
+    assert_eq!(events[2].data["status"], "FILLED");
+    assert_eq!(events[1].data["price"], 50_000);
+    let state = stream.next().unwrap();
+    assert_eq!(
+        (state.name.as_str(), state.id, &state.data["status"]),
+        ("order_state", None, &"FILLED".into())
+    );
+}
+
+#[test]
+fn a_stream_resumes_without_loss_or_repetition() {
+    let shell = start();
+    let mut first = shell.stream("/api/stream", &[]);
+    (0..10).for_each(|i| assert_eq!(shell.order(&format!("o{i}"), "0.5").status, 200));
+    let all: Vec<u64> = numbered(&mut first, 20).iter().filter_map(|e| e.id).collect();
+    assert!(all.windows(2).all(|pair| pair[0] < pair[1]), "{all:?}");
+    for at in [0, 7, 18] {
+        let id = all[at].to_string();
+        let mut by_header = shell.stream("/api/stream", &[("Last-Event-ID", &id)]);
+        let rest: Vec<u64> = numbered(&mut by_header, 19 - at).iter().filter_map(|e| e.id).collect();
+        assert_eq!(rest, all[at + 1..]);
+        let mut by_query = shell.stream(&format!("/api/stream?last_id={id}"), &[("Last-Event-ID", "1")]);
+        assert_eq!(by_query.next_numbered().id, Some(all[at + 1]), "the query wins");
+    }
+    assert_eq!(shell.get("/api/stream?last_id=x").field(), "last_id");
+}
+
+#[test]
+fn a_stranger_to_this_journal_gets_one_snapshot_first() {
+    let shell = start();
+    assert_eq!(shell.order("open", "0.5").status, 200);
+    shell.await_status("open", "ACCEPTED");
+    let strangers =
+        [("/api/stream?last_id=999999", ""), ("/api/stream", "nonsense"), ("/api/stream?snapshot=1", "")];
+    for (path, header) in strangers {
+        let headers: &[(&str, &str)] = if header.is_empty() { &[] } else { &[("Last-Event-ID", header)] };
+        let mut stream = shell.stream(path, headers);
+        let snapshot = stream.next().unwrap();
+        assert_eq!(snapshot.name, "snapshot", "{path}");
+        assert_eq!(snapshot.data["orders"][0]["client_order_id"], "open");
+        assert!(snapshot.data["positions"]["items"].is_array() && snapshot.data["market"].is_array());
+        let id = snapshot.id.unwrap();
+        assert_eq!(shell.order(&format!("next-{id}"), "0.5").status, 200);
+        let next = stream.next_numbered();
+        assert!(next.id.unwrap() > id && next.name == "order_received", "{next:?}");
+        shell.await_status(&format!("next-{id}"), "ACCEPTED");
+    }
+}
+
+#[test]
+fn the_market_is_sampled_and_told_to_newcomers_at_once() {
+    let shell = start();
+    shell.last_price.store(6_100_000, Ordering::Relaxed);
+    let mut stream = shell.stream("/api/stream", &[]);
+    let mut market = || loop {
+        let event = stream.next().unwrap();
+        if event.name == "market" && event.data["symbol"] == "BTCUSDT" {
+            return event;
+        }
+    };
+    let event = market();
+    assert_eq!((event.id, &event.data["price"]), (None, &61_000.into()));
+    shell.last_price.store(6_100_001, Ordering::Relaxed);
+    assert_eq!(market().data["price"], 61_000.01);
+    let mut late = shell.stream("/api/stream", &[]);
+    assert_eq!(late.next().unwrap().name, "market");
+}
+
+#[test]
+fn a_stalled_stream_is_dropped_and_the_others_see_everything() {
+    let shell = start();
+    let stalled = shell.stream("/api/stream", &[]);
+    let mut live = shell.stream("/api/stream", &[]);
+    let orders = 6_000;
+    let reader = std::thread::spawn(move || numbered(&mut live, orders * 2).len());
+    let place = |from: usize| {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        for i in from..orders {
+            let request = ringfence_shell::gateway::orders::OrderRequest {
+                side: ringfence_ipc::msg::Side::Buy,
+                symbol: "BTCUSDT".into(),
+                qty: "0.5".into(),
+                price: Some("61000".into()),
+                order_type: ringfence_ipc::msg::OrderType::Limit,
+                tif: ringfence_ipc::msg::Tif::Gtc,
+                strategy: None,
+                client_order_id: Some(format!("n{i}")),
+            };
+            runtime.block_on(ringfence_shell::gateway::orders::place(&shell.gateway, &request)).unwrap();
+        }
+    };
+    place(0);
+    assert_eq!(reader.join().unwrap(), orders * 2);
+    // The stalled one is far behind now; what it gets at the end is the reason.
+    let mut stalled = stalled;
+    let mut last = None;
+    while let Some(event) = stalled.next() {
+        last = Some(event);
+    }
+    let last = last.unwrap();
+    assert_eq!((last.name.as_str(), &last.data["error"]), ("error", &"slow_client".into()));
+}
+
+#[test]
+fn streams_end_when_the_shell_stops_and_are_counted_while_they_live() {
+    let shell = start();
+    let mut streams: Vec<_> = (0..20).map(|_| shell.stream("/api/stream", &[])).collect();
+    assert_eq!(shell.app.stream_count(), 20);
+    let began = Instant::now();
+    shell.app.close();
+    for stream in &mut streams {
+        while stream.next().is_some() {}
+    }
+    assert!(began.elapsed() < Duration::from_secs(2));
+}
