@@ -16,7 +16,7 @@ use super::segments::SegmentWriter;
 
 /// Written but unsynced bytes at which a sync does not wait for its interval.
 const SYNC_BYTES: u64 = 32 << 20;
-/// The longest sleep of an idle archiver: bounds what a dead disk cache can cost, and the lag of `archived_pos`.
+/// How long an idle archiver sleeps: it never spins, and nobody waits for it unless the ring is full.
 const IDLE_SLEEP: Duration = Duration::from_millis(1);
 /// How often the disk's free space is looked at.
 const DISK_CHECK: Duration = Duration::from_millis(250);
@@ -170,7 +170,7 @@ impl<M: Medium> Pump<M> {
             let stop = self.counts.stop.load(Ordering::Acquire);
             match self.step(Instant::now(), stop) {
                 Ok(Step::Busy) => {}
-                Ok(Step::Idle) => std::thread::park_timeout(IDLE_SLEEP.min(self.sync_interval)),
+                Ok(Step::Idle) => std::thread::park_timeout(IDLE_SLEEP),
                 Ok(Step::Closed) => return Ok(()),
                 Err(error) => {
                     tracing::error!(%error, "the journal archiver has stopped: new orders are refused");

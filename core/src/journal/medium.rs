@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use ringfence_ipc::journal::SegmentDir;
 use ringfence_ipc::journal::archive::{ReadAt, SegmentHeader};
-use ringfence_ipc::journal::scan::Segments;
+use ringfence_ipc::journal::chained::Segments;
 use rustix::fs::FallocateFlags;
 use rustix::io::Errno;
 

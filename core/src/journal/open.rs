@@ -5,10 +5,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ringfence_ipc::journal::archive::{DurableMark, ReadAt, SEGMENT_HEADER_BYTES, SegmentHeader, chain_seed};
+use ringfence_ipc::journal::chained::{ArchiveScan, Segments};
 use ringfence_ipc::journal::hot::{
     HotError, HotHeader, HotReader, Look, MAX_HOT_SLOTS, MIN_HOT_SLOTS, status,
 };
-use ringfence_ipc::journal::scan::{ArchiveScan, Scan, SegmentReader, Segments};
+use ringfence_ipc::journal::scan::{Scan, SegmentReader};
 use ringfence_ipc::journal::{ArchiveError, FIRST_POSITION, Record};
 use ringfence_ipc::msg::SLOT_BYTES;
 use ringfence_ipc::segment::{Mapping, SegmentError};

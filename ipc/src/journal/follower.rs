@@ -10,10 +10,11 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use super::archive::Tail;
+use super::chained::{ArchiveError, Segments};
 use super::hot::{HotError, HotReader, Look, status};
 use super::reader::SegmentDir;
 use super::record::{Record, RecordError};
-use super::scan::{ArchiveError, Scan, SegmentReader, Segments};
+use super::scan::{Scan, SegmentReader};
 use super::{FIRST_POSITION, POSITION_LIMIT};
 use crate::segment::SegmentError;
 

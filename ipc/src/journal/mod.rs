@@ -5,6 +5,7 @@
 //! Position 0 is never written: it means "not journalled".
 
 pub mod archive;
+pub mod chained;
 mod follower;
 pub mod hot;
 mod reader;
@@ -13,13 +14,14 @@ pub mod scan;
 #[cfg(test)]
 mod tests;
 
+pub use chained::ArchiveError;
 pub use follower::{FollowError, Follower};
 pub use reader::{ArchiveReader, SegmentDir, Verification};
 pub use record::{
-    AttachRecord, BootRecord, CloseRecord, ControlKind, ControlRecord, DecisionRecord, LimitRecord, MAX_RECORD_SLOTS,
-    MarkRecord, Record, RecordError, RecordWords, Role, STRATEGY_NAME_BYTES, StrategyRecord, encode_report,
+    AttachRecord, BootRecord, CloseRecord, ControlKind, ControlRecord, DecisionRecord, LimitRecord,
+    MAX_RECORD_SLOTS, MarkRecord, Record, RecordError, RecordWords, Role, STRATEGY_NAME_BYTES,
+    StrategyRecord, encode_report,
 };
-pub use scan::ArchiveError;
 
 /// Position of a journal's first record.
 pub const FIRST_POSITION: u64 = 1;

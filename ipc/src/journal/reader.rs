@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::archive::{SegmentHeader, Tail};
+use super::chained::{ArchiveError, ArchiveScan, Segments};
 use super::record::Record;
-use super::scan::{ArchiveError, ArchiveScan, Segments};
 
 /// A running gate may be writing the very bytes that are read: damage at the end counts when it is still there after
 /// this many looks, this far apart.

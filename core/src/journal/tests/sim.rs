@@ -5,7 +5,7 @@ use std::io;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use ringfence_ipc::journal::archive::{ReadAt, SECTOR_BYTES};
-use ringfence_ipc::journal::scan::Segments;
+use ringfence_ipc::journal::chained::Segments;
 
 use crate::journal::medium::{Medium, SegmentFile};
 

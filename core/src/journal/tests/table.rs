@@ -198,7 +198,7 @@ fn damage_in_an_older_segment_is_found_while_reading() {
     assert!(matches!(opened.start(2), Err(JournalError::NotReplayed { .. })));
 
     let missing = sim.after_kill();
-    let second = ringfence_ipc::journal::scan::Segments::firsts(&missing).unwrap()[1];
+    let second = ringfence_ipc::journal::chained::Segments::firsts(&missing).unwrap()[1];
     missing.remove(second);
     let error = read_all(&mut open_on(missing, place.options()).unwrap()).unwrap_err();
     assert!(matches!(&error, JournalError::Archive(ArchiveError::Break { .. })), "{error}");
