@@ -9,12 +9,12 @@ use ringfence_ipc::symbol::Symbol;
 const LEVELS: usize = 10;
 /// Sub-ticks per tick: the walk's own resolution.
 const SUB: i64 = 1_000_000;
-/// A quote's typical step is the price divided by this: the price covers some 30 bps in ten minutes.
-const STEP_DIVISOR: i64 = 50_000;
+/// A quote's typical step is the price divided by this: the price covers some 15 bps in ten minutes.
+const STEP_DIVISOR: i64 = 150_000;
 /// How hard the mid is drawn to its anchor per step: one part in so many.
-const PULL: i64 = 4_096;
+const PULL: i64 = 65_536;
 /// The anchor's step is the mid's divided by this.
-const ANCHOR_CALM: i64 = 6;
+const ANCHOR_CALM: i64 = 3;
 /// Spread and level distance as parts of the price.
 const SPREAD_DIVISOR: i64 = 120_000;
 const LEVEL_DIVISOR: i64 = 60_000;
@@ -81,7 +81,7 @@ impl Walk {
 
     /// A new top of book: the mid moves, or only quantities do.
     pub(super) fn quote(&mut self) -> MarketBody {
-        if self.draw(3) > 0 {
+        if self.draw(2) == 0 {
             let step = (self.mid_sub / STEP_DIVISOR).max(1);
             self.anchor_sub += self.noise(step / ANCHOR_CALM);
             self.anchor_sub = self.anchor_sub.clamp(self.start_sub / 2, self.start_sub * 2);
