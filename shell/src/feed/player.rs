@@ -140,6 +140,9 @@ impl Player {
                 return Ok(self.report(false));
             }
         }
+        if let Some(kind) = self.source.broken() {
+            tracing::warn!(%kind, "the recording breaks off: it was cut short or damaged");
+        }
         self.finish(stop)?;
         Ok(self.report(true))
     }
