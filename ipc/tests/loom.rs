@@ -1,5 +1,5 @@
 //! Every interleaving that the memory model allows, on the real ring and cell code at small sizes; where a ring wraps and
-//! in the cell, every one with at most three preemptions, because all of them take hours.
+//! in the cell, every one with at most three preemptions, because the unbounded search did not end within minutes.
 //!
 //! `RUSTFLAGS="--cfg loom" cargo test -p ringfence-ipc --release --test loom`, in a target directory of its own.
 #![cfg(loom)]
