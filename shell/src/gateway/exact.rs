@@ -46,6 +46,18 @@ impl Serialize for Exact {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
+    use ringfence_ipc::symbol::parse_scaled;
+
+    proptest! {
+        #[test]
+        fn every_scaled_integer_survives_json(value: i64, scale in 0u8..=16) {
+            let text = serde_json::to_string(&Exact::new(value, scale)).unwrap();
+            prop_assert_eq!(parse_scaled(&text, scale), Ok(value));
+            let raw: Box<RawValue> = serde_json::from_str(&text).unwrap();
+            prop_assert_eq!(raw.get(), text.as_str());
+        }
+    }
 
     #[test]
     fn numbers_keep_every_digit_and_no_padding() {

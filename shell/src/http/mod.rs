@@ -110,10 +110,11 @@ impl App {
 }
 
 /// Every route. Metrics know no other name than these.
-fn routes() -> [(&'static str, MethodRouter<Arc<App>>); 22] {
+fn routes() -> [(&'static str, MethodRouter<Arc<App>>); 23] {
     [
         ("/", get(page::index)),
         ("/app.js", get(page::script)),
+        ("/chart.js", get(page::chart)),
         ("/style.css", get(page::style)),
         ("/icon.svg", get(page::icon)),
         ("/health", get(read::alive)),
@@ -155,9 +156,10 @@ fn route_name(path: &str) -> &'static str {
     ROUTE_NAMES.iter().find(|name| **name == path).copied().unwrap_or("other")
 }
 
-const ROUTE_NAMES: [&str; 22] = [
+const ROUTE_NAMES: [&str; 23] = [
     "/",
     "/app.js",
+    "/chart.js",
     "/style.css",
     "/icon.svg",
     "/favicon.ico",

@@ -1,13 +1,14 @@
 //! The web page: embedded, without foreign parts.
 
 use axum::body::Body;
-use axum::http::{HeaderValue, Response, Uri, header};
+use axum::http::{HeaderValue, Method, Response, Uri, header};
 use axum::response::IntoResponse;
 
 use super::problem::Problem;
 
 const INDEX: &str = include_str!("../../assets/index.html");
 const SCRIPT: &str = include_str!("../../assets/app.js");
+const CHART: &str = include_str!("../../assets/chart.js");
 const STYLE: &str = include_str!("../../assets/style.css");
 const ICON: &str = include_str!("../../assets/icon.svg");
 
@@ -29,6 +30,11 @@ pub async fn script() -> Response<Body> {
     asset("text/javascript; charset=utf-8", SCRIPT)
 }
 
+/// GET /chart.js
+pub async fn chart() -> Response<Body> {
+    asset("text/javascript; charset=utf-8", CHART)
+}
+
 /// GET /style.css
 pub async fn style() -> Response<Body> {
     asset("text/css; charset=utf-8", STYLE)
@@ -40,11 +46,11 @@ pub async fn icon() -> Response<Body> {
 }
 
 /// Everything else: unknown API paths are JSON errors, the rest is the page.
-pub async fn fallback(method: axum::http::Method, uri: Uri) -> Response<Body> {
+pub async fn fallback(method: Method, uri: Uri) -> Response<Body> {
     let api = uri.path() == "/api" || uri.path().starts_with("/api/");
     if api {
         Problem::no_such_path().into_response()
-    } else if matches!(method, axum::http::Method::GET | axum::http::Method::HEAD) {
+    } else if matches!(method, Method::GET | Method::HEAD) {
         asset("text/html; charset=utf-8", INDEX)
     } else {
         wrong_method().await

@@ -1,5 +1,6 @@
 //! A shell on a free loopback port over a gate in memory, and just enough HTTP to talk to it.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot set up must fail")]
 #![allow(dead_code, reason = "every test file uses its own part")]
 
 use std::collections::{HashMap, VecDeque};
@@ -7,7 +8,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, mpsc};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use ringfence_ipc::journal::{DecisionRecord, Record, StrategyRecord};
 use ringfence_ipc::market::MarketView;
@@ -449,9 +450,15 @@ impl Stream {
     /// The next event; `None` at the end of the stream.
     pub fn next(&mut self) -> Option<Sse> {
         let (mut id, mut name) = (None, String::new());
+        let deadline = Instant::now() + Duration::from_secs(10);
         loop {
+            assert!(Instant::now() < deadline, "no event");
             let mut line = String::new();
             if self.0.read_line(&mut line).ok()? == 0 {
+                return None;
+            }
+            // The last chunk: the stream is over, whether the connection stays or not.
+            if line == "0\r\n" {
                 return None;
             }
             if let Some(text) = line.strip_prefix("id: ") {
