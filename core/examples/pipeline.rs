@@ -19,7 +19,7 @@ const STRATEGY: u16 = 1;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let millions: u64 = std::env::args().nth(1).map_or(Ok(4), |n| n.parse())?;
-    for quota in [1 << 16, 1 << 20] {
+    for quota in [1 << 10, 1 << 16, 1 << 20] {
         let mut bench = Bench::new(quota)?;
         bench.run(2 * quota as u64);
         let best = (0..5).map(|_| bench.run(millions * 200_000)).fold(f64::INFINITY, f64::min);
@@ -135,8 +135,9 @@ impl Bench {
             strategy: 0,
             account: 0,
         };
-        let Ok(booked) = self.gate.book(&expired, req.now_ns) else { return (false, word) };
-        self.gate.apply_report(&booked, self.seq);
+        let booked = self.gate.book(&expired, req.now_ns);
+        let Ok(booked) = &booked else { return (false, word) };
+        self.gate.apply_report(booked, self.seq);
         self.seq += 3;
         (true, word)
     }

@@ -7,7 +7,7 @@ use ringfence_ipc::msg::{IntentKind, Outcome, Report, SymbolId, intent_flags};
 use ringfence_ipc::reason::{LimitId, Scope};
 use ringfence_ipc::symbol::Symbol;
 
-use super::limits::{ABSENT, DEFAULT_DEDUP_QUOTA, GlobalLimits, StrategyLimits, SymbolLimits, is_legal};
+use super::limits::{DEFAULT_DEDUP_QUOTA, GlobalLimits, Notional, StrategyLimits, SymbolLimits, is_legal};
 use super::market::Prices;
 use super::pipeline::Plan;
 use super::position::Contract;
@@ -96,8 +96,7 @@ impl Gate {
             Scope::Account => {
                 within(position, "account", record.scope_id, self.cap.max_accounts)?;
                 sets.accounts[id].set(record.limit, record.value);
-                self.accounts[id].max_gross_e8 =
-                    sets.accounts[id].get(LimitId::MaxGrossNotionalE8).unwrap_or(ABSENT);
+                self.accounts[id].max_gross = Notional::of(&sets.accounts[id], LimitId::MaxGrossNotionalE8);
             }
             Scope::Symbol => {
                 within(position, "symbol", record.scope_id, self.cap.max_symbols)?;

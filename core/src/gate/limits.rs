@@ -74,16 +74,27 @@ pub(super) const fn is_legal(scope: Scope, limit: LimitId) -> bool {
     }
 }
 
-/// A notional limit at 16 decimals; absent: no sum reaches it.
-pub(super) const fn notional_e16(limit_e8: i64) -> i128 {
-    if limit_e8 == ABSENT { i128::MAX } else { limit_e8 as i128 * E8 }
+/// A notional limit as it was set and as the checks compare it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Notional {
+    /// At 16 decimals; absent: no sum is beyond it.
+    pub e16: i128,
+    /// As set, 1e-8; absent: [`ABSENT`].
+    pub e8: i64,
+}
+
+impl Notional {
+    pub fn of(set: &LimitSet, limit: LimitId) -> Self {
+        let e8 = set.or_absent(limit);
+        Self { e16: if e8 == ABSENT { i128::MAX } else { i128::from(e8) * E8 }, e8 }
+    }
 }
 
 /// What the checks read of the global scope.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct GlobalLimits {
-    pub max_order_notional_e8: i64,
-    pub max_gross_e8: i64,
+    pub max_order_notional: Notional,
+    pub max_gross: Notional,
     pub reference_max_age_ns: i64,
     pub market_band_bps: i64,
     pub exposure_max_symbols: i64,
@@ -97,9 +108,9 @@ impl GlobalLimits {
     pub fn of(set: &LimitSet) -> Self {
         let with_default = |limit, default: i64| set.get(limit).unwrap_or(default).max(0);
         Self {
-            max_order_notional_e8: set.or_absent(LimitId::MaxOrderNotionalE8),
-            max_gross_e8: set.or_absent(LimitId::MaxGrossNotionalE8),
-            reference_max_age_ns: set.or_absent(LimitId::ReferenceMaxAgeNs),
+            max_order_notional: Notional::of(set, LimitId::MaxOrderNotionalE8),
+            max_gross: Notional::of(set, LimitId::MaxGrossNotionalE8),
+            reference_max_age_ns: set.or_absent(LimitId::ReferenceMaxAgeNs).max(0),
             market_band_bps: with_default(LimitId::MarketBandBps, 0),
             exposure_max_symbols: set.or_absent(LimitId::ExposureMaxSymbols),
             dedup_ttl_ns: with_default(LimitId::DedupTtlNs, DEFAULT_DEDUP_TTL_NS) as u64,
@@ -114,11 +125,11 @@ impl GlobalLimits {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct SymbolLimits {
     pub max_order_qty: i64,
-    pub max_order_notional_e8: i64,
+    pub max_order_notional: Notional,
     /// [`ABSENT`]: no collar.
     pub collar_bps: i64,
     pub max_position_qty: i64,
-    pub max_gross_e8: i64,
+    pub max_gross: Notional,
 }
 
 impl SymbolLimits {
@@ -126,10 +137,10 @@ impl SymbolLimits {
         let collar = own.get(LimitId::PriceCollarBps).or(global.get(LimitId::PriceCollarBps));
         Self {
             max_order_qty: own.or_absent(LimitId::MaxOrderQty),
-            max_order_notional_e8: own.or_absent(LimitId::MaxOrderNotionalE8),
+            max_order_notional: Notional::of(own, LimitId::MaxOrderNotionalE8),
             collar_bps: collar.unwrap_or(ABSENT),
             max_position_qty: own.or_absent(LimitId::MaxPositionQty),
-            max_gross_e8: own.or_absent(LimitId::MaxGrossNotionalE8),
+            max_gross: Notional::of(own, LimitId::MaxGrossNotionalE8),
         }
     }
 }
@@ -138,9 +149,9 @@ impl SymbolLimits {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct StrategyLimits {
     pub max_order_qty: i64,
-    pub max_order_notional_e8: i64,
+    pub max_order_notional: Notional,
     pub max_position_qty: i64,
-    pub max_gross_e8: i64,
+    pub max_gross: Notional,
     pub max_open_orders: i64,
     pub orders: Rate,
     pub cancels: Rate,
@@ -152,9 +163,9 @@ impl StrategyLimits {
         let or_absent = |limit| inherited(limit).unwrap_or(ABSENT);
         Self {
             max_order_qty: or_absent(LimitId::MaxOrderQty),
-            max_order_notional_e8: own.or_absent(LimitId::MaxOrderNotionalE8),
+            max_order_notional: Notional::of(own, LimitId::MaxOrderNotionalE8),
             max_position_qty: or_absent(LimitId::MaxPositionQty),
-            max_gross_e8: own.or_absent(LimitId::MaxGrossNotionalE8),
+            max_gross: Notional::of(own, LimitId::MaxGrossNotionalE8),
             max_open_orders: or_absent(LimitId::MaxOpenOrders),
             orders: Rate::new(inherited(LimitId::OrderRatePerS), inherited(LimitId::OrderBurst)),
             cancels: Rate::new(inherited(LimitId::CancelRatePerS), inherited(LimitId::CancelBurst)),
@@ -222,7 +233,9 @@ mod tests {
 
     #[test]
     fn an_absent_notional_limit_is_beyond_every_sum() {
-        assert_eq!(notional_e16(ABSENT), i128::MAX);
-        assert_eq!(notional_e16(5), 500_000_000);
+        let mut set = LimitSet::EMPTY;
+        assert_eq!(Notional::of(&set, LimitId::MaxGrossNotionalE8).e16, i128::MAX);
+        set.set(LimitId::MaxGrossNotionalE8, 5);
+        assert_eq!(Notional::of(&set, LimitId::MaxGrossNotionalE8).e16, 500_000_000);
     }
 }

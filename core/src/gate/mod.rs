@@ -43,7 +43,7 @@ use ringfence_ipc::msg::{StrategyId, SymbolId, Words};
 use ringfence_ipc::reason::{LimitId, Mode, Reason};
 
 use cancels::CancelQueue;
-use limits::{ABSENT, GlobalLimits, LimitSet};
+use limits::{GlobalLimits, LimitSet, Notional};
 use market::SymbolState;
 use orders::OrderTable;
 use pipeline::Reject;
@@ -55,7 +55,7 @@ use tables::touched;
 struct AccountState {
     /// Worst-case gross notional, 16 decimals.
     gross_e16: i128,
-    max_gross_e8: i64,
+    max_gross: Notional,
 }
 
 /// Every limit that was set, by scope.
@@ -102,6 +102,7 @@ impl Gate {
     pub fn new(cap: Capacity, hash_seed: u64, epoch: u16) -> Self {
         assert!(cap.max_positions <= 1 << 31, "positions are numbered in 32 bits");
         let sets = |n: u16| vec![LimitSet::EMPTY; usize::from(n)].into_boxed_slice();
+        let max_gross = Notional::of(&LimitSet::EMPTY, LimitId::MaxGrossNotionalE8);
         Self {
             cap,
             epoch,
@@ -115,11 +116,8 @@ impl Gate {
                 strategies: sets(cap.max_strategies),
             },
             strategies: (0..cap.max_strategies).map(|_| None).collect(),
-            accounts: vec![
-                AccountState { gross_e16: 0, max_gross_e8: ABSENT };
-                usize::from(cap.max_accounts)
-            ]
-            .into_boxed_slice(),
+            accounts: vec![AccountState { gross_e16: 0, max_gross }; usize::from(cap.max_accounts)]
+                .into_boxed_slice(),
             symbols: (0..=cap.max_symbols).map(|_| SymbolState::vacant()).collect(),
             positions: touched(cap.max_positions, Position::flat(0, 0, 0)),
             positions_used: 0,

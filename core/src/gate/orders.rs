@@ -113,6 +113,10 @@ impl Order {
         self.marks & bit != 0
     }
 
+    pub const fn place(&self) -> Place {
+        Place { position: self.position, strategy: self.strategy, symbol: self.symbol, side: self.side }
+    }
+
     /// Scaled quantity that may still fill under the order's current terms, never negative.
     pub const fn leaves_qty(&self) -> i64 {
         leaves(self.qty, self.cum_qty)
@@ -181,6 +185,19 @@ impl Order {
             created_ns: self.created_ns,
         }
     }
+}
+
+/// Where an order counts.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Place {
+    /// Index of its position.
+    pub position: u32,
+    /// Whose it is.
+    pub strategy: StrategyId,
+    /// Its symbol.
+    pub symbol: SymbolId,
+    /// Buy or sell.
+    pub side: Side,
 }
 
 const fn leaves(qty: i64, cum_qty: i64) -> i64 {

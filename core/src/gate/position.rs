@@ -27,6 +27,11 @@ impl Contract {
             Some(units.wrapping_mul(self.factor))
         }
     }
+
+    /// As [`Contract::notional_e16`], of units that are part of a notional that fits.
+    pub const fn part_e16(&self, units: i128) -> i128 {
+        units.wrapping_mul(self.factor)
+    }
 }
 
 /// One (strategy, symbol) position and what is open on it.

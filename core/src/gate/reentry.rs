@@ -45,10 +45,14 @@ impl Gate {
         if order.amend_qty != 0 {
             report(ReportKind::CancelRejected);
         }
-        let command = |kind, qty| Reentry::Command(order.command(kind, order.price, qty, now_ns));
-        out.push(command(CommandKind::Reenter, order.leaves_qty()));
+        if order.leaves_qty() == 0 {
+            return;
+        }
+        let command = |kind, qty| order.command(kind, order.price, qty, now_ns);
+        let again = command(CommandKind::Reenter, order.leaves_qty()).with_filled(order.cum_qty);
+        out.push(Reentry::Command(again));
         if order.state == OrderState::PendingCancel {
-            out.push(command(CommandKind::Cancel, order.qty));
+            out.push(Reentry::Command(command(CommandKind::Cancel, order.qty)));
         }
     }
 }

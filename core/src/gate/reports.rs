@@ -4,7 +4,7 @@ use ringfence_ipc::msg::{OrderState, Report, ReportKind};
 
 use super::Gate;
 use super::api::Unbooked;
-use super::orders::{Order, mark};
+use super::orders::{Order, Place, mark};
 
 impl Gate {
     /// What a venue's report means: the same report with the gate's side of it filled in (state after it, strategy,
@@ -14,36 +14,43 @@ impl Gate {
     ///
     /// # Errors
     /// [`Unbooked`] says why there is nothing to journal.
+    #[inline]
     pub fn book(&self, venue_report: &Report, now_ns: u64) -> Result<Report, Unbooked> {
-        let order = self.orders.get(venue_report.order_id).ok_or(Unbooked::UnknownOrder)?;
-        let mut report = Report {
+        let venue = venue_report;
+        let order = self.orders.get(venue.order_id).ok_or(Unbooked::UnknownOrder)?;
+        let is_fill = venue.kind == ReportKind::Fill;
+        let filled_qty = if is_fill { self.filled_qty(order, venue)? } else { 0 };
+        let cum_qty = order.cum_qty + filled_qty;
+        let next = settle(order, cum_qty, venue.kind, venue.reentered)?;
+        let total_qty = if next.amend == Amend::Taken { order.amend_qty } else { order.qty };
+        let leaves_qty = if next.state.is_terminal() { 0 } else { total_qty.saturating_sub(cum_qty).max(0) };
+        Ok(Report {
+            kind: venue.kind,
+            state: next.state,
             side: order.side,
+            maker: venue.maker,
+            late: is_fill && order.state.is_terminal(),
+            reentered: venue.reentered,
+            reason: venue.reason,
             symbol: order.symbol,
-            late: false,
             journal_seq: 0,
-            last_qty: 0,
-            last_price: 0,
-            cum_qty: order.cum_qty,
-            trade_id: 0,
-            fee_e8: 0,
+            order_id: order.id,
+            last_qty: filled_qty,
+            last_price: if is_fill { venue.last_price } else { 0 },
+            cum_qty,
             ts_ns: now_ns,
+            trade_id: if is_fill { venue.trade_id } else { 0 },
+            fee_e8: if is_fill { venue.fee_e8 } else { 0 },
+            leaves_qty,
             key_low: order.key as u64,
+            venue_ts_ns: venue.venue_ts_ns,
             strategy: order.strategy,
-            account: self.registered(order.strategy).map_or(0, |tables| tables.account),
-            ..*venue_report
-        };
-        let mut after = *order;
-        if venue_report.kind == ReportKind::Fill {
-            self.book_fill(order, venue_report, &mut report)?;
-            after.cum_qty = report.cum_qty;
-        }
-        settle(&mut after, venue_report.kind, venue_report.reentered)?;
-        report.state = after.state;
-        report.leaves_qty = if after.is_open() { after.leaves_qty() } else { 0 };
-        Ok(report)
+            account: self.positions[order.position as usize].account,
+        })
     }
 
-    fn book_fill(&self, order: &Order, venue: &Report, report: &mut Report) -> Result<(), Unbooked> {
+    /// The quantity that a fill adds, once it is certain that every sum it moves takes it.
+    fn filled_qty(&self, order: &Order, venue: &Report) -> Result<i64, Unbooked> {
         if venue.last_qty <= 0 || venue.last_price <= 0 || venue.cum_qty <= 0 {
             return Err(Unbooked::Impossible);
         }
@@ -54,125 +61,137 @@ impl Gate {
         let qty = venue.cum_qty - order.cum_qty;
         let symbol = &self.symbols[usize::from(order.symbol)];
         let position = &self.positions[order.position as usize];
-        let filled = position
-            .filled(&symbol.contract, order.side, qty, venue.last_price, venue.fee_e8)
-            .ok_or(Unbooked::Impossible)?;
         let fits = || {
+            let filled =
+                position.filled(&symbol.contract, order.side, qty, venue.last_price, venue.fee_e8)?;
             symbol.qty.checked_add(qty.checked_mul(order.side.sign())?)?;
             order.filled_e16.checked_add(filled.notional_e16)?;
             // Every level's sum is a part of this one.
             let grown = filled.cost_e16.checked_abs()?.checked_sub(position.cost_e16.checked_abs()?)?;
             self.gross_e16.checked_add(grown)
         };
-        fits().ok_or(Unbooked::Impossible)?;
-        report.late = order.state.is_terminal();
-        report.last_qty = qty;
-        report.last_price = venue.last_price;
-        report.cum_qty = venue.cum_qty;
-        report.trade_id = venue.trade_id;
-        report.fee_e8 = venue.fee_e8;
-        Ok(())
+        fits().map(|_| qty).ok_or(Unbooked::Impossible)
     }
 
     /// Applies a report that [`Gate::book`] returned, once it is journalled at `seq`. Anything else changes nothing.
     pub fn apply_report(&mut self, report: &Report, _seq: u64) {
-        let Some(before) = self.orders.get(report.order_id).copied() else { return };
-        let mut after = before;
-        if report.kind == ReportKind::Fill {
-            let Some(notional_e16) = self.apply_fill(&before, report) else { return };
-            after.cum_qty = report.cum_qty;
-            after.filled_e16 += notional_e16;
-            after.last_trade_id = report.trade_id;
-        }
-        if settle(&mut after, report.kind, report.reentered).is_err() {
+        let Some(order) = self.orders.get(report.order_id) else { return };
+        let cum_qty = if report.kind == ReportKind::Fill { report.cum_qty } else { order.cum_qty };
+        let Ok(next) = settle(order, cum_qty, report.kind, report.reentered) else { return };
+        let (slot, place) = (self.orders.slot_of(order.id), order.place());
+        if report.kind == ReportKind::Fill && self.apply_fill(slot, &place, report).is_none() {
             return;
         }
-        let slot = self.orders.slot_of(before.id);
-        *self.orders.at_mut(slot) = after;
-        if !before.is_open() {
+        let order = self.orders.at_mut(slot);
+        let (was_open, qty, units) = (order.is_open(), order.reserved_qty(), order.reserved_units());
+        order.cum_qty = cum_qty;
+        next.apply(order);
+        if !was_open {
             return;
         }
-        let (qty, units) =
-            if after.is_open() { (after.reserved_qty(), after.reserved_units()) } else { (0, 0) };
-        self.reserve(&before, qty - before.reserved_qty(), units - before.reserved_units());
-        if !after.is_open()
-            && let Some(Some(tables)) = self.strategies.get_mut(usize::from(before.strategy))
-        {
+        let (new_qty, new_units) =
+            if order.is_open() { (order.reserved_qty(), order.reserved_units()) } else { (0, 0) };
+        let left = !order.is_open();
+        self.reserve(&place, new_qty - qty, new_units - units);
+        if left && let Some(Some(tables)) = self.strategies.get_mut(usize::from(place.strategy)) {
             self.orders.leave(slot, &mut tables.open);
         }
     }
 
-    /// Moves a fill into the position; its notional. `None`: it does not fit, nothing changed.
-    fn apply_fill(&mut self, order: &Order, report: &Report) -> Option<i128> {
-        let symbol = &mut self.symbols[usize::from(order.symbol)];
-        let position = &mut self.positions[order.position as usize];
+    /// Moves a fill into the position and the order's own sums. `None`: it does not fit, nothing changed.
+    fn apply_fill(&mut self, slot: u32, place: &Place, report: &Report) -> Option<()> {
+        let symbol = &mut self.symbols[usize::from(place.symbol)];
+        let position = &mut self.positions[place.position as usize];
         let qty = report.last_qty;
-        let filled = position.filled(&symbol.contract, order.side, qty, report.last_price, report.fee_e8)?;
+        let filled = position.filled(&symbol.contract, place.side, qty, report.last_price, report.fee_e8)?;
         let grown = filled.cost_e16.checked_abs()?.checked_sub(position.cost_e16.checked_abs()?)?;
-        symbol.qty = symbol.qty.checked_add(qty.checked_mul(order.side.sign())?)?;
+        let order = self.orders.at_mut(slot);
+        let filled_e16 = order.filled_e16.checked_add(filled.notional_e16)?;
+        symbol.qty = symbol.qty.checked_add(qty.checked_mul(place.side.sign())?)?;
+        (order.filled_e16, order.last_trade_id) = (filled_e16, report.trade_id);
         position.qty = filled.qty;
         position.cost_e16 = filled.cost_e16;
         position.realised_e16 = filled.realised_e16;
         position.fees_e8 = filled.fees_e8;
         position.fills += 1;
-        self.add_gross(order, grown);
-        Some(filled.notional_e16)
+        self.add_gross(place, grown);
+        Some(())
     }
 }
 
-/// The order's life as one match. `order.cum_qty` already counts the fill, if it is one.
-fn settle(order: &mut Order, kind: ReportKind, reentered: bool) -> Result<(), Unbooked> {
+/// What becomes of a pending amend.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Amend {
+    Kept,
+    Dropped,
+    Taken,
+}
+
+/// Where a report takes an order.
+#[derive(Clone, Copy, Debug)]
+struct Next {
+    state: OrderState,
+    amend: Amend,
+    acked: bool,
+}
+
+impl Next {
+    fn apply(self, order: &mut Order) {
+        if self.amend == Amend::Taken {
+            (order.price, order.qty, order.reserve_price) =
+                (order.amend_price, order.amend_qty, order.amend_price);
+        }
+        if self.amend != Amend::Kept {
+            (order.amend_price, order.amend_qty) = (0, 0);
+        }
+        order.state = self.state;
+        order.marks |= if self.acked { mark::ACKED } else { 0 };
+    }
+}
+
+/// The order's life as one match. `cum_qty` already counts the fill, if it is one.
+#[inline]
+fn settle(order: &Order, cum_qty: i64, kind: ReportKind, reentered: bool) -> Result<Next, Unbooked> {
     use OrderState as S;
-    let filled = order.cum_qty >= order.qty;
+    let working = if cum_qty > 0 { S::PartiallyFilled } else { S::Accepted };
     let unanswered = !order.has(mark::ACKED) || order.state == S::Unknown || reentered;
-    order.state = match (kind, order.state) {
+    let pending_amend = order.amend_qty != 0;
+    let mut amend = Amend::Kept;
+    let state = match (kind, order.state) {
         (ReportKind::Fill, state) if state.is_terminal() => state,
         (_, state) if state.is_terminal() => return Err(Unbooked::Repeat),
-        (ReportKind::Fill, _) if filled => S::Filled,
+        // While an amend is pending its answer says what the order's quantity is.
+        (ReportKind::Fill, _) if cum_qty >= order.qty.max(order.amend_qty) => S::Filled,
         (ReportKind::Fill, S::PendingCancel) => S::PendingCancel,
         (ReportKind::Fill, _) => S::PartiallyFilled,
         (ReportKind::Accepted, _) if !unanswered => return Err(Unbooked::Repeat),
         (ReportKind::Accepted, S::PendingCancel) => S::PendingCancel,
-        (ReportKind::Accepted, _) => working(order),
+        (ReportKind::Accepted, _) => working,
         (ReportKind::Cancelled, _) => S::Cancelled,
         (ReportKind::Rejected, _) => S::Rejected,
         (ReportKind::Expired, _) => S::Expired,
-        (ReportKind::Amended, _) if order.amend_qty == 0 => return Err(Unbooked::Repeat),
-        (ReportKind::Amended, state) => amended(order, state),
+        (ReportKind::Amended, _) if !pending_amend => return Err(Unbooked::Repeat),
+        (ReportKind::Amended, state) => {
+            amend = Amend::Taken;
+            match state {
+                _ if cum_qty >= order.amend_qty => S::Filled,
+                S::PendingCancel => S::PendingCancel,
+                _ => working,
+            }
+        }
         // The venue answers in order: an amend that is pending was asked before any cancel.
-        (ReportKind::CancelRejected, state) if order.amend_qty != 0 => {
-            (order.amend_price, order.amend_qty) = (0, 0);
-            state
+        (ReportKind::CancelRejected, state) if pending_amend => {
+            amend = Amend::Dropped;
+            if cum_qty >= order.qty { S::Filled } else { state }
         }
         (ReportKind::CancelRejected, S::PendingCancel) => order.working_state(),
         (ReportKind::CancelRejected, _) | (ReportKind::Unknown, S::Unknown) => return Err(Unbooked::Repeat),
         (ReportKind::Unknown, _) => S::Unknown,
-        (ReportKind::LostBeforeSend, _) if order.has(mark::ACKED) || order.cum_qty > 0 => {
+        (ReportKind::LostBeforeSend, _) if order.has(mark::ACKED) || cum_qty > 0 => {
             return Err(Unbooked::Impossible);
         }
         (ReportKind::LostBeforeSend, _) => S::Rejected,
     };
-    if matches!(kind, ReportKind::Accepted | ReportKind::Fill | ReportKind::Amended) {
-        order.marks |= mark::ACKED;
-    }
-    Ok(())
-}
-
-/// The venue holds it.
-fn working(order: &Order) -> OrderState {
-    if order.cum_qty > 0 { OrderState::PartiallyFilled } else { OrderState::Accepted }
-}
-
-/// The pending terms are the order's terms now.
-fn amended(order: &mut Order, state: OrderState) -> OrderState {
-    (order.price, order.qty) = (order.amend_price, order.amend_qty);
-    order.reserve_price = order.price;
-    (order.amend_price, order.amend_qty) = (0, 0);
-    if order.cum_qty >= order.qty {
-        OrderState::Filled
-    } else if state == OrderState::PendingCancel {
-        state
-    } else {
-        working(order)
-    }
+    let acked = matches!(kind, ReportKind::Accepted | ReportKind::Fill | ReportKind::Amended);
+    Ok(Next { state, amend, acked })
 }

@@ -179,6 +179,7 @@ impl DedupWindow {
     }
 
     /// Looks `key` up.
+    #[inline]
     pub fn probe(&self, key: Key) -> Probe<'_> {
         let hash = self.hash(key);
         let (home, fingerprint) = self.place(hash);

@@ -7,8 +7,9 @@ use super::risk::Approved;
 
 /// The venue's command; `None`: nothing leaves now (a mass cancel's cancels follow one by one, and the cancel of a key
 /// that nobody has used yet only reserves it).
+#[inline(always)]
 pub(in crate::gate) fn build(approved: &Approved<'_>) -> Option<Command> {
-    let sized = &approved.sized;
+    let sized = approved.sized;
     let (intent, now_ns) = (&sized.intent, sized.origin.req.now_ns);
     let new = Command {
         kind: CommandKind::New,

@@ -8,7 +8,7 @@ use super::exposure::{Flattening, banded};
 use super::risk::{Bucket, bucket};
 use crate::gate::Gate;
 use crate::gate::api::Verdict;
-use crate::gate::orders::{Order, mark};
+use crate::gate::orders::{Order, Place, mark};
 use crate::gate::pipeline::Plan;
 use crate::gate::position::Position;
 use crate::gate::window::{Entry, Probe};
@@ -155,7 +155,7 @@ impl Gate {
         order.position = position;
         let Some(Some(tables)) = self.strategies.get_mut(usize::from(order.strategy)) else { return };
         self.orders.enter(order, &mut tables.open);
-        self.reserve(&order, order.reserved_qty(), order.reserved_units());
+        self.reserve(&order.place(), order.reserved_qty(), order.reserved_units());
     }
 
     /// The index of a position, which exists from now on; `None`: the store is full (checked before acceptance).
@@ -176,10 +176,10 @@ impl Gate {
 
     /// Adds to what is reserved for an order's position: quantity on its side, `price * quantity` everywhere.
     /// Acceptance proved that the sums fit; releases are what was reserved.
-    pub(in crate::gate) fn reserve(&mut self, order: &Order, qty: i64, units: i128) {
-        let position = &mut self.positions[order.position as usize];
-        let symbol = &mut self.symbols[usize::from(order.symbol)];
-        match order.side {
+    pub(in crate::gate) fn reserve(&mut self, place: &Place, qty: i64, units: i128) {
+        let position = &mut self.positions[place.position as usize];
+        let symbol = &mut self.symbols[usize::from(place.symbol)];
+        match place.side {
             Side::Buy => {
                 position.open_buys += qty;
                 symbol.open_buys += qty;
@@ -189,15 +189,15 @@ impl Gate {
                 symbol.open_sells += qty;
             }
         }
-        let gross_e16 = symbol.contract.notional_e16(units).unwrap_or(0);
-        self.add_gross(order, gross_e16);
+        let gross_e16 = symbol.contract.part_e16(units);
+        self.add_gross(place, gross_e16);
     }
 
     /// Adds to the gross notional at every level.
-    pub(in crate::gate) fn add_gross(&mut self, order: &Order, gross_e16: i128) {
+    pub(in crate::gate) fn add_gross(&mut self, place: &Place, gross_e16: i128) {
         self.gross_e16 += gross_e16;
-        self.symbols[usize::from(order.symbol)].gross_e16 += gross_e16;
-        if let Some(Some(tables)) = self.strategies.get_mut(usize::from(order.strategy)) {
+        self.symbols[usize::from(place.symbol)].gross_e16 += gross_e16;
+        if let Some(Some(tables)) = self.strategies.get_mut(usize::from(place.strategy)) {
             tables.gross_e16 += gross_e16;
             self.accounts[usize::from(tables.account)].gross_e16 += gross_e16;
         }
@@ -219,8 +219,8 @@ impl Gate {
         }
         let (qty, units) = (order.reserved_qty(), order.reserved_units());
         (order.amend_price, order.amend_qty) = (record.intent.price, record.intent.qty);
-        let order = *order;
-        self.reserve(&order, order.reserved_qty() - qty, order.reserved_units() - units);
+        let (place, new_qty, new_units) = (order.place(), order.reserved_qty(), order.reserved_units());
+        self.reserve(&place, new_qty - qty, new_units - units);
     }
 
     /// Every open order of the strategy (in one symbol, if given) waits for its cancel from now on.

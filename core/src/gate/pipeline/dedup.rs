@@ -31,13 +31,14 @@ const fn key_of(words: &Words) -> u128 {
     words[1] as u128 | (words[2] as u128) << 64
 }
 
+#[inline(always)]
 pub(in crate::gate) fn check<'a>(gate: &'a Gate, req: &'a Request<'a>) -> Result<Fresh<'a>, Early> {
     let transient = |reason| Early::Transient(Reject::plain(reason));
     let Some(kind) = IntentKind::from_wire(u64::from(kind_of(req.words))) else {
         return Err(transient(Reason::Malformed));
     };
-    let (tables, ext) = identify(gate, req).map_err(transient)?;
-    let origin = Origin { req, tables, ext, kind };
+    let tables = identify(gate, req).map_err(transient)?;
+    let origin = Origin { req, tables, kind };
     let w = req.words;
     let key = key_of(w);
     let window = &tables.window;
@@ -65,21 +66,22 @@ pub(in crate::gate) fn check<'a>(gate: &'a Gate, req: &'a Request<'a>) -> Result
 }
 
 /// The strategy that an intent is decided for: the slot's, or the one that an operator names.
-fn identify<'a>(
-    gate: &'a Gate,
-    req: &Request<'_>,
-) -> Result<(&'a StrategyTables, Option<OperatorExt>), Reason> {
+#[inline(always)]
+fn identify<'a>(gate: &'a Gate, req: &Request<'_>) -> Result<&'a StrategyTables, Reason> {
     let flagged = (req.words[0] >> 32) as u16 & intent_flags::OPERATOR != 0;
-    if !req.operator {
-        if flagged || req.ext.is_some() {
-            return Err(Reason::RoleForbidden);
-        }
-        return Ok((gate.registered(req.strategy).ok_or(Reason::UnknownStrategy)?, None));
+    if req.operator {
+        return named(gate, req.ext.filter(|_| flagged));
     }
-    let words = req.ext.filter(|_| flagged).ok_or(Reason::Malformed)?;
-    let ext = OperatorExt::decode(words).map_err(|_| Reason::Malformed)?;
+    if flagged || req.ext.is_some() {
+        return Err(Reason::RoleForbidden);
+    }
+    gate.registered(req.strategy).ok_or(Reason::UnknownStrategy)
+}
+
+fn named<'a>(gate: &'a Gate, ext: Option<&Words>) -> Result<&'a StrategyTables, Reason> {
+    let ext = OperatorExt::decode(ext.ok_or(Reason::Malformed)?).map_err(|_| Reason::Malformed)?;
     let tables = gate.registered(ext.strategy).filter(|t| t.account == ext.account);
-    Ok((tables.ok_or(Reason::UnknownStrategy)?, Some(ext)))
+    tables.ok_or(Reason::UnknownStrategy)
 }
 
 #[cold]

@@ -1,7 +1,7 @@
 //! Step 7: what leaves the gate, and whether there is room for it.
 
 use ringfence_ipc::journal::DecisionRecord;
-use ringfence_ipc::msg::{Command, Decision, DurabilityTier, IntentKind, OrderId, Outcome};
+use ringfence_ipc::msg::{Command, Decision, DurabilityTier, IntentKind, OperatorExt, OrderId, Outcome};
 use ringfence_ipc::reason::{LimitId, Reason};
 
 use super::dedup::Early;
@@ -13,6 +13,7 @@ use crate::gate::api::{Request, Room, Space, Verdict};
 const NS_PER_US: u64 = 1_000;
 
 /// What cannot be emitted is not accepted. A part of both rings is kept for what reduces risk.
+#[inline(always)]
 pub(super) fn room_for(kind: IntentKind, room: Room) -> Result<(), Reject> {
     let reduces = matches!(kind, IntentKind::Cancel | IntentKind::MassCancel | IntentKind::ForceFlat);
     let needed = if reduces { Space::Reserved } else { Space::Open };
@@ -54,14 +55,16 @@ pub(super) fn refuse(sized: &Sized<'_>, reject: &Reject) -> Verdict {
     Verdict { decision, record: Some(record(sized, &decision)), command: None, plan: sized.plan }
 }
 
+#[inline(always)]
 pub(super) fn accept(approved: &Approved<'_>, command: Option<Command>) -> Verdict {
-    let sized = &approved.sized;
+    let sized = approved.sized;
     let ok = Reject { reason: Reason::Ok, limit_id: LimitId::None, observed: 0, limit: 0 };
     let req = sized.origin.req;
     let decision = decision(req, req.tier, &ok, Outcome::Accepted, approved.order_id);
     Verdict { decision, record: Some(record(sized, &decision)), command, plan: sized.plan }
 }
 
+#[inline(always)]
 fn decision(
     req: &Request<'_>,
     tier: DurabilityTier,
@@ -85,13 +88,20 @@ fn decision(
     }
 }
 
+#[inline(always)]
 fn record(sized: &Sized<'_>, decision: &Decision) -> DecisionRecord {
     let origin = &sized.origin;
+    // Step 1 has decoded it before.
+    let ext = if origin.is_operator() {
+        origin.req.ext.and_then(|words| OperatorExt::decode(words).ok())
+    } else {
+        None
+    };
     DecisionRecord {
         strategy: origin.tables.id,
         account: origin.tables.account,
         intent: sized.intent,
-        ext: origin.ext,
+        ext,
         outcome: decision.outcome,
         reason: decision.reason,
         limit_id: decision.limit_id,

@@ -63,6 +63,7 @@ pub(in crate::gate) enum Target<'a> {
     UnseenNoRoom,
 }
 
+#[inline(always)]
 pub(in crate::gate) fn size<'a>(gate: &'a Gate, permitted: Permitted<'a>) -> Result<Sized<'a>, Reject> {
     let Permitted { origin, plan, .. } = permitted;
     let intent = Intent::decode(origin.req.words).map_err(|_| Reject::plain(Reason::Malformed))?;
@@ -85,6 +86,7 @@ pub(in crate::gate) fn size<'a>(gate: &'a Gate, permitted: Permitted<'a>) -> Res
     }
 }
 
+#[inline(always)]
 fn size_new<'a>(gate: &'a Gate, origin: Origin<'a>, plan: Plan, intent: Intent) -> Sized<'a> {
     let symbol = gate.symbol_or_vacant(intent.symbol);
     let market = intent.order_type == OrderType::Market;
@@ -186,6 +188,7 @@ fn unsized_<'a>(
     }
 }
 
+#[inline(always)]
 fn consult(symbol: &SymbolState, origin: &Origin<'_>, needed: bool) -> (Reference, bool) {
     if needed {
         symbol.reference(origin.req.reference, origin.req.now_ns)

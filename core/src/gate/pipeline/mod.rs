@@ -8,11 +8,12 @@ pub(super) mod command;
 pub(super) mod commit;
 pub(super) mod dedup;
 pub(super) mod dispatch;
+mod explain;
 pub(super) mod exposure;
 pub(super) mod policy;
 pub(super) mod risk;
 
-use ringfence_ipc::msg::{IntentKind, OperatorExt};
+use ringfence_ipc::msg::{IntentKind, intent_flags};
 use ringfence_ipc::reason::{LimitId, Reason};
 
 use super::Gate;
@@ -58,9 +59,14 @@ pub(super) struct Origin<'a> {
     pub req: &'a Request<'a>,
     /// The strategy it is decided for.
     pub tables: &'a StrategyTables,
-    /// For whom an operator asks.
-    pub ext: Option<OperatorExt>,
     pub kind: IntentKind,
+}
+
+impl Origin<'_> {
+    /// An operator asks for the strategy.
+    pub const fn is_operator(&self) -> bool {
+        (self.req.words[0] >> 32) as u16 & intent_flags::OPERATOR != 0
+    }
 }
 
 impl Gate {
@@ -80,9 +86,9 @@ impl Gate {
             Ok(sized) => sized,
             Err(reject) => return dispatch::transient(req, &reject),
         };
-        match risk::judge(self, sized) {
-            risk::Judgement::Approved(approved) => dispatch::accept(&approved, command::build(&approved)),
-            risk::Judgement::Refused(sized, reject) => dispatch::refuse(&sized, &reject),
+        match risk::approve(self, &sized) {
+            Ok(approved) => dispatch::accept(&approved, command::build(&approved)),
+            Err(reject) => dispatch::refuse(&sized, &reject),
         }
     }
 }

@@ -15,9 +15,10 @@ pub(in crate::gate) struct Permitted<'a> {
     _only_policy: (),
 }
 
+#[inline(always)]
 pub(in crate::gate) fn permit<'a>(gate: &Gate, fresh: Fresh<'a>) -> Result<Permitted<'a>, Reject> {
     let origin = fresh.origin;
-    let operator = origin.ext.is_some();
+    let operator = origin.is_operator();
     for mode in [gate.mode, origin.tables.mode] {
         if mode != Mode::AllowAll && !passes(mode, origin.kind, operator) {
             return Err(Reject::plain(reason_of(mode)));

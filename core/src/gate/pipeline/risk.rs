@@ -5,35 +5,27 @@
 //! is wrong with the intent itself; then limits; then what a retry may cure.
 
 use ringfence_ipc::msg::{IntentKind, OrderId, OrderState, OrderType, Side, Tif, intent_flags};
-use ringfence_ipc::reason::{LimitId, Reason};
 
 use super::Reject;
+use super::explain::explain;
 use super::exposure::{Sized, Target};
 use crate::gate::Gate;
-use crate::gate::limits::{ABSENT, Rate, StrategyLimits, notional_e16};
+use crate::gate::limits::{ABSENT, Notional, Rate, StrategyLimits};
 use crate::gate::tables::StrategyTables;
 
-const BPS: i128 = 10_000;
-const E8: i128 = 100_000_000;
+const BPS: u64 = 10_000;
 
 /// An intent that passed every check. Nothing else becomes a command.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::gate) struct Approved<'a> {
-    pub(super) sized: Sized<'a>,
+    pub(super) sized: &'a Sized<'a>,
     /// The new order, or the one that is cancelled or amended; 0: none.
     pub(super) order_id: OrderId,
     _only_risk: (),
 }
 
-/// What step 4 says.
-#[derive(Clone, Copy, Debug)]
-pub(in crate::gate) enum Judgement<'a> {
-    Approved(Approved<'a>),
-    Refused(Sized<'a>, Reject),
-}
-
 /// Bits of the failure set.
-mod fail {
+pub(super) mod fail {
     pub const ORDER_RATE: u32 = 1;
     pub const CANCEL_RATE: u32 = 1 << 1;
     pub const UNKNOWN_SYMBOL: u32 = 1 << 2;
@@ -72,36 +64,42 @@ const fn when(failed: bool, bit: u32) -> u32 {
     if failed { bit } else { 0 }
 }
 
-pub(in crate::gate) fn judge<'a>(gate: &Gate, sized: Sized<'a>) -> Judgement<'a> {
+#[inline(always)]
+pub(in crate::gate) fn approve<'a>(gate: &Gate, sized: &'a Sized<'a>) -> Result<Approved<'a>, Reject> {
     let (failures, order_id) = match sized.origin.kind {
-        IntentKind::New => {
-            let id = gate.orders.next_id(gate.epoch);
-            let open = i64::from(sized.origin.tables.open.count);
-            let failures = rate(&sized)
-                | when(!sized.symbol.known, fail::UNKNOWN_SYMBOL)
-                | new_shape(&sized)
-                | sizes(gate, &sized)
-                | price(gate, &sized)
-                | when(open >= sized.origin.tables.limits.max_open_orders, fail::OPEN_ORDERS)
-                | when(id.is_none(), fail::ORDER_TABLE);
-            (failures, id.unwrap_or(0))
-        }
-        IntentKind::Cancel => cancel(&sized),
-        IntentKind::Amend => amend(gate, &sized),
-        IntentKind::MassCancel => (rate(&sized), 0),
-        IntentKind::ForceFlat => {
-            let id = gate.orders.next_id(gate.epoch);
-            let failures = when(!sized.symbol.known, fail::UNKNOWN_SYMBOL)
-                | when(sized.qty == 0, fail::NOTHING_TO_FLATTEN)
-                | when(id.is_none(), fail::ORDER_TABLE);
-            (failures, id.unwrap_or(0))
-        }
+        IntentKind::New => new(gate, sized),
+        IntentKind::Cancel => cancel(sized),
+        IntentKind::Amend => amend(gate, sized),
+        IntentKind::MassCancel => (rate(sized), 0),
+        IntentKind::ForceFlat => flatten(gate, sized),
     };
     if failures == 0 {
-        Judgement::Approved(Approved { sized, order_id, _only_risk: () })
+        Ok(Approved { sized, order_id, _only_risk: () })
     } else {
-        Judgement::Refused(sized, explain(gate, &sized, failures))
+        Err(explain(gate, sized, failures))
     }
+}
+
+#[inline(always)]
+fn new(gate: &Gate, sized: &Sized<'_>) -> (u32, OrderId) {
+    let tables = sized.origin.tables;
+    let id = gate.orders.next_id(gate.epoch);
+    let failures = rate(sized)
+        | when(!sized.symbol.known, fail::UNKNOWN_SYMBOL)
+        | new_shape(sized)
+        | sizes(gate, sized)
+        | price(gate, sized)
+        | when(i64::from(tables.open.count) >= tables.limits.max_open_orders, fail::OPEN_ORDERS)
+        | when(id.is_none(), fail::ORDER_TABLE);
+    (failures, id.unwrap_or(0))
+}
+
+fn flatten(gate: &Gate, sized: &Sized<'_>) -> (u32, OrderId) {
+    let id = gate.orders.next_id(gate.epoch);
+    let failures = when(!sized.symbol.known, fail::UNKNOWN_SYMBOL)
+        | when(sized.qty == 0, fail::NOTHING_TO_FLATTEN)
+        | when(id.is_none(), fail::ORDER_TABLE);
+    (failures, id.unwrap_or(0))
 }
 
 fn cancel(sized: &Sized<'_>) -> (u32, OrderId) {
@@ -161,9 +159,10 @@ impl Bucket {
     }
 }
 
+#[inline(always)]
 fn rate(sized: &Sized<'_>) -> u32 {
     let origin = &sized.origin;
-    let Some(bucket) = bucket(origin.kind, origin.ext.is_some()) else { return 0 };
+    let Some(bucket) = bucket(origin.kind, origin.is_operator()) else { return 0 };
     let (rate, arrival_ns) = bucket.of(origin.tables);
     let bit = match bucket {
         Bucket::Orders => fail::ORDER_RATE,
@@ -172,6 +171,7 @@ fn rate(sized: &Sized<'_>) -> u32 {
     when(!rate.conforms(arrival_ns, origin.req.now_ns), bit)
 }
 
+#[inline(always)]
 fn new_shape(sized: &Sized<'_>) -> u32 {
     let intent = &sized.intent;
     let market = intent.order_type == OrderType::Market;
@@ -186,6 +186,7 @@ fn new_shape(sized: &Sized<'_>) -> u32 {
     shape | when((post_only && (market || immediate)) || by_key, fail::BAD_TIF)
 }
 
+#[inline(always)]
 fn limit_shape(sized: &Sized<'_>) -> u32 {
     let (intent, tick) = (&sized.intent, sized.symbol.symbol.tick);
     // Most symbols have a tick of one scaled unit: no division then.
@@ -195,186 +196,103 @@ fn limit_shape(sized: &Sized<'_>) -> u32 {
         | lot(sized)
 }
 
+#[inline(always)]
 fn lot(sized: &Sized<'_>) -> u32 {
     let lot = sized.symbol.symbol.lot;
     when(lot != 1 && sized.intent.qty % lot != 0, fail::OFF_LOT)
 }
 
 /// Order size, then worst-case position and gross notional, at every level.
+#[inline(always)]
 fn sizes(gate: &Gate, sized: &Sized<'_>) -> u32 {
     let (symbol, tables) = (sized.symbol, sized.origin.tables);
     let (s, y, g) = (&tables.limits, &symbol.limits, &gate.limits);
-    let order = when(sized.qty > s.max_order_qty, fail::QTY_STRATEGY)
-        | when(sized.qty > y.max_order_qty, fail::QTY_SYMBOL);
-    let Some(worst) = Worst::of(gate, sized) else { return order | fail::ARITH };
-    let notional = worst.notional_e16;
+    let worst = Worst::of(gate, sized);
     // Terms that add nothing pass a limit that is exceeded already: they can only reduce.
-    let (more_qty, more_notional) = (sized.added_qty != 0, sized.added_e16 != Some(0));
-    order
-        | when(notional > notional_e16(g.max_order_notional_e8), fail::NOTIONAL_GLOBAL)
-        | when(notional > notional_e16(s.max_order_notional_e8), fail::NOTIONAL_STRATEGY)
-        | when(notional > notional_e16(y.max_order_notional_e8), fail::NOTIONAL_SYMBOL)
+    let (more_qty, more_notional) = (sized.added_qty != 0, worst.added_e16 != 0);
+    let notional = worst.notional_e16;
+    when(worst.overflows, fail::ARITH)
+        | when(sized.qty > s.max_order_qty, fail::QTY_STRATEGY)
+        | when(sized.qty > y.max_order_qty, fail::QTY_SYMBOL)
+        | when(notional > g.max_order_notional.e16, fail::NOTIONAL_GLOBAL)
+        | when(notional > s.max_order_notional.e16, fail::NOTIONAL_STRATEGY)
+        | when(notional > y.max_order_notional.e16, fail::NOTIONAL_SYMBOL)
         | when(sized.position.is_none() && gate.exposure_store_is_full(symbol), fail::SYMBOLS)
         | when(more_qty & (worst.position_qty > s.max_position_qty), fail::POSITION_STRATEGY)
         | when(more_qty & (worst.symbol_qty > y.max_position_qty), fail::POSITION_SYMBOL)
-        | when(more_notional & (worst.strategy_e16 > notional_e16(s.max_gross_e8)), fail::GROSS_STRATEGY)
-        | when(more_notional & (worst.account_e16 > notional_e16(worst.account_max_e8)), fail::GROSS_ACCOUNT)
-        | when(more_notional & (worst.symbol_e16 > notional_e16(y.max_gross_e8)), fail::GROSS_SYMBOL)
-        | when(more_notional & (worst.global_e16 > notional_e16(g.max_gross_e8)), fail::GROSS_GLOBAL)
+        | when(more_notional & (worst.strategy_e16 > s.max_gross.e16), fail::GROSS_STRATEGY)
+        | when(more_notional & (worst.account_e16 > worst.account_max.e16), fail::GROSS_ACCOUNT)
+        | when(more_notional & (worst.symbol_e16 > y.max_gross.e16), fail::GROSS_SYMBOL)
+        | when(more_notional & (worst.global_e16 > g.max_gross.e16), fail::GROSS_GLOBAL)
 }
 
-/// The worst case after acceptance, in the direction of the intent's side.
-struct Worst {
-    notional_e16: i128,
-    position_qty: i64,
-    symbol_qty: i64,
-    strategy_e16: i128,
-    account_e16: i128,
-    account_max_e8: i64,
-    symbol_e16: i128,
-    global_e16: i128,
+/// The worst case after acceptance, in the direction of the intent's side. Wrapped and meaningless where `overflows`.
+pub(super) struct Worst {
+    pub added_e16: i128,
+    pub notional_e16: i128,
+    pub position_qty: i64,
+    pub symbol_qty: i64,
+    pub strategy_e16: i128,
+    pub account_e16: i128,
+    pub account_max: Notional,
+    pub symbol_e16: i128,
+    pub global_e16: i128,
+    pub overflows: bool,
 }
 
 impl Worst {
-    fn of(gate: &Gate, sized: &Sized<'_>) -> Option<Self> {
+    #[inline(always)]
+    pub(super) fn of(gate: &Gate, sized: &Sized<'_>) -> Self {
         let (tables, symbol) = (sized.origin.tables, sized.symbol);
         let account = &gate.accounts[usize::from(tables.account)];
-        let added = sized.added_e16?;
-        let (own, all) = match (sized.side, sized.position) {
-            (Side::Buy, Some(p)) => ((p.qty, p.open_buys), (symbol.qty, symbol.open_buys)),
-            (Side::Sell, Some(p)) => ((p.qty, p.open_sells), (symbol.qty, symbol.open_sells)),
-            (Side::Buy, None) => ((0, 0), (symbol.qty, symbol.open_buys)),
-            (Side::Sell, None) => ((0, 0), (symbol.qty, symbol.open_sells)),
+        let buys = matches!(sized.side, Side::Buy);
+        let all = (symbol.qty, if buys { symbol.open_buys } else { symbol.open_sells });
+        let own = match sized.position {
+            Some(p) => (p.qty, if buys { p.open_buys } else { p.open_sells }),
+            None => (0, 0),
         };
-        let sign = sized.side.sign();
-        let worst =
-            |(qty, open): (i64, i64)| open.checked_add(sized.added_qty)?.checked_add(qty.checked_mul(sign)?);
-        Some(Self {
-            notional_e16: sized.notional_e16?,
-            position_qty: worst(own)?,
-            symbol_qty: worst(all)?,
-            strategy_e16: tables.gross_e16.checked_add(added)?,
-            account_e16: account.gross_e16.checked_add(added)?,
-            account_max_e8: account.max_gross_e8,
-            symbol_e16: symbol.gross_e16.checked_add(added)?,
-            global_e16: gate.gross_e16.checked_add(added)?,
-        })
+        let worst = |(qty, open): (i64, i64)| {
+            let (open, a) = open.overflowing_add(sized.added_qty);
+            let (worst, b) = if buys { open.overflowing_add(qty) } else { open.overflowing_sub(qty) };
+            (worst, a | b)
+        };
+        let ((position_qty, a), (symbol_qty, b)) = (worst(own), worst(all));
+        let added_e16 = sized.added_e16.unwrap_or(0);
+        // Every other level's sum is a part of this one.
+        let (global_e16, c) = gate.gross_e16.overflowing_add(added_e16);
+        Self {
+            added_e16,
+            notional_e16: sized.notional_e16.unwrap_or(0),
+            position_qty,
+            symbol_qty,
+            strategy_e16: tables.gross_e16.wrapping_add(added_e16),
+            account_e16: account.gross_e16.wrapping_add(added_e16),
+            account_max: account.max_gross,
+            symbol_e16: symbol.gross_e16.wrapping_add(added_e16),
+            global_e16,
+            overflows: a | b | c | sized.added_e16.is_none() | sized.notional_e16.is_none(),
+        }
     }
 }
 
 /// The reference must be sound where it is needed, and a limit price within the collar around it.
+#[inline(always)]
 fn price(gate: &Gate, sized: &Sized<'_>) -> u32 {
     if !sized.needs_reference {
         return 0;
     }
-    let age_ns = i64::try_from(sized.reference.age_ns).unwrap_or(i64::MAX);
-    let missing = sized.reference.price <= 0;
-    let reference = i128::from(sized.reference.price);
+    let (price, reference) = (sized.intent.price, sized.reference.price);
+    let missing = reference <= 0;
     let limit = sized.intent.order_type == OrderType::Limit;
     let collar_bps = sized.symbol.limits.collar_bps;
-    let distance = (i128::from(sized.intent.price) - reference).abs();
-    let outside = limit && collar_bps != ABSENT && distance * BPS > reference * i128::from(collar_bps);
+    let product = |a: u64, b: u64| u128::from(a) * u128::from(b);
+    let width = product(reference.unsigned_abs(), collar_bps.max(0).unsigned_abs());
+    let outside = limit & (collar_bps != ABSENT) & (product(price.abs_diff(reference), BPS) > width);
     when(missing, fail::REFERENCE_MISSING)
-        | when(!missing && age_ns > gate.limits.reference_max_age_ns, fail::REFERENCE_STALE)
+        | when(
+            !missing & (sized.reference.age_ns > gate.limits.reference_max_age_ns as u64),
+            fail::REFERENCE_STALE,
+        )
         | when(sized.crossed, fail::REFERENCE_CROSSED)
-        | when(!missing && outside, fail::COLLAR)
-}
-
-/// The reason of the lowest failure bit, with the numbers behind it.
-#[cold]
-fn explain(gate: &Gate, sized: &Sized<'_>, failures: u32) -> Reject {
-    let (tables, symbol, intent) = (sized.origin.tables, sized.symbol, &sized.intent);
-    let (s, y, g) = (&tables.limits, &symbol.limits, &gate.limits);
-    let bit = failures & failures.wrapping_neg();
-    let notional = |limit| {
-        let observed = sized.notional_e16.map_or(i64::MAX, ceil_e8);
-        Reject::limit(Reason::MaxOrderNotional, LimitId::MaxOrderNotionalE8, observed, limit)
-    };
-    let worst = Worst::of(gate, sized);
-    let position = |observed: Option<i64>, limit| {
-        Reject::limit(Reason::PositionLimit, LimitId::MaxPositionQty, observed.unwrap_or(i64::MAX), limit)
-    };
-    let gross = |observed: Option<i128>, limit| {
-        let observed = observed.map_or(i64::MAX, ceil_e8);
-        Reject::limit(Reason::GrossNotionalLimit, LimitId::MaxGrossNotionalE8, observed, limit)
-    };
-    let qty = |limit| Reject::limit(Reason::MaxOrderQty, LimitId::MaxOrderQty, sized.qty, limit);
-    match bit {
-        fail::ORDER_RATE => Reject::limit(
-            Reason::OrderRate,
-            LimitId::OrderBurst,
-            s.orders.burst.saturating_add(1),
-            s.orders.burst,
-        ),
-        fail::CANCEL_RATE => Reject::limit(
-            Reason::CancelRate,
-            LimitId::CancelBurst,
-            s.cancels.burst.saturating_add(1),
-            s.cancels.burst,
-        ),
-        fail::UNKNOWN_SYMBOL => Reject::plain(Reason::UnknownSymbol),
-        fail::UNKNOWN_ORDER => Reject::plain(Reason::UnknownOrder),
-        fail::ORDER_TERMINAL => Reject::plain(Reason::OrderTerminal),
-        fail::NO_ROOM_FOR_KEY => Reject::plain(Reason::DedupBusy),
-        fail::AMEND_PENDING => Reject::plain(Reason::VenueBusy),
-        fail::BAD_QTY => Reject::limit(Reason::BadQty, LimitId::None, intent.qty, 1),
-        fail::BAD_PRICE => Reject::limit(Reason::BadPrice, LimitId::None, intent.price, 0),
-        fail::OFF_TICK => Reject::limit(Reason::OffTick, LimitId::Tick, intent.price, symbol.symbol.tick),
-        fail::OFF_LOT => Reject::limit(Reason::OffLot, LimitId::Lot, intent.qty, symbol.symbol.lot),
-        fail::BAD_TIF => Reject::limit(Reason::BadTif, LimitId::None, intent.tif as i64, 0),
-        fail::QTY_STRATEGY => qty(s.max_order_qty),
-        fail::QTY_SYMBOL => qty(y.max_order_qty),
-        fail::REFERENCE_MISSING => Reject::plain(Reason::ReferenceMissing),
-        fail::REFERENCE_STALE => {
-            let age_ns = i64::try_from(sized.reference.age_ns).unwrap_or(i64::MAX);
-            Reject::limit(Reason::ReferenceStale, LimitId::ReferenceMaxAgeNs, age_ns, g.reference_max_age_ns)
-        }
-        fail::REFERENCE_CROSSED => Reject::plain(Reason::ReferenceCrossed),
-        fail::ARITH => Reject::plain(Reason::ArithOverflow),
-        fail::NOTIONAL_GLOBAL => notional(g.max_order_notional_e8),
-        fail::NOTIONAL_STRATEGY => notional(s.max_order_notional_e8),
-        fail::NOTIONAL_SYMBOL => notional(y.max_order_notional_e8),
-        fail::COLLAR => Reject::limit(
-            Reason::PriceCollar,
-            LimitId::PriceCollarBps,
-            distance_bps(intent.price, sized.reference.price),
-            y.collar_bps,
-        ),
-        fail::SYMBOLS => gate.exposure_store_reject(symbol),
-        fail::POSITION_STRATEGY => position(worst.map(|w| w.position_qty), s.max_position_qty),
-        fail::POSITION_SYMBOL => position(worst.map(|w| w.symbol_qty), y.max_position_qty),
-        fail::GROSS_STRATEGY => gross(worst.map(|w| w.strategy_e16), s.max_gross_e8),
-        fail::GROSS_ACCOUNT => {
-            let limit = worst.as_ref().map_or(0, |w| w.account_max_e8);
-            gross(worst.map(|w| w.account_e16), limit)
-        }
-        fail::GROSS_SYMBOL => gross(worst.map(|w| w.symbol_e16), y.max_gross_e8),
-        fail::GROSS_GLOBAL => gross(worst.map(|w| w.global_e16), g.max_gross_e8),
-        fail::OPEN_ORDERS => Reject::limit(
-            Reason::OpenOrders,
-            LimitId::MaxOpenOrders,
-            i64::from(tables.open.count) + 1,
-            s.max_open_orders,
-        ),
-        fail::ORDER_TABLE => Reject::limit(
-            Reason::OrderTableFull,
-            LimitId::OrderTableSlots,
-            gate.orders.open() as i64 + 1,
-            gate.orders.len() as i64,
-        ),
-        _ => Reject::plain(Reason::NothingToFlatten),
-    }
-}
-
-/// A notional in 1e-8, rounded up, saturating: an observed value never looks like it passed.
-fn ceil_e8(e16: i128) -> i64 {
-    let up = if e16 % E8 > 0 { 1 } else { 0 };
-    i64::try_from(e16 / E8 + up).unwrap_or(i64::MAX)
-}
-
-/// Signed distance to the reference in basis points, rounded away from zero, saturating.
-fn distance_bps(price: i64, reference: i64) -> i64 {
-    let (distance, reference) = (i128::from(price) - i128::from(reference), i128::from(reference).max(1));
-    let magnitude = (distance.abs() * BPS + reference - 1) / reference;
-    i64::try_from(magnitude * distance.signum()).unwrap_or(if distance < 0 { i64::MIN } else { i64::MAX })
+        | when(!missing & outside, fail::COLLAR)
 }
