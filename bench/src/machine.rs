@@ -43,7 +43,7 @@ pub fn describe() -> Value {
         "cpu": model.map_or("unknown", |(_, name)| name.trim()),
         "cpus": std::thread::available_parallelism().map_or(1, usize::from),
         "kernel": read("/proc/sys/kernel/osrelease").trim(),
-        "load_before": read("/proc/loadavg").split(' ').next().unwrap_or("?"),
+        "load_before": read("/proc/loadavg").split(' ').next().and_then(|load| load.parse::<f64>().ok()),
         "pinning": format!("measuring end on CPU {NEAR_CPU}, gate and echo on CPU {FAR_CPU}"),
         "date": utc(SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs())),
     })

@@ -8,6 +8,9 @@ use serde_json::{Value, json};
 
 use crate::stats::Row;
 
+/// With more load than this before the run, two spinning processes do not have the two CPUs to themselves.
+const BUSY_LOAD: f64 = 0.7;
+
 /// Everything that was found.
 pub struct Report {
     /// The machine line.
@@ -78,6 +81,10 @@ impl Report {
         for (name, why) in &self.failed {
             let _ = writeln!(text, "\n`{name}` could not be measured: {why}");
         }
+        if self.machine["load_before"].as_f64().is_some_and(|load| load > BUSY_LOAD) {
+            text +=
+                "\n**Other programs were running: these numbers are good for smoke, not for comparison.**\n";
+        }
         let machine = |field: &str| self.machine[field].as_str().unwrap_or("?").to_owned();
         let _ = writeln!(
             text,
@@ -88,7 +95,7 @@ impl Report {
             machine("cpu"),
             self.machine["cpus"],
             machine("kernel"),
-            machine("load_before"),
+            self.machine["load_before"],
             machine("pinning"),
             self.seed,
             self.command,
@@ -120,7 +127,7 @@ mod tests {
         latencies.add(&[100; 10]);
         let rows = vec![latencies.row("ring_rtt", "near", Some(50.0), 1, 1.0)];
         let report = Report {
-            machine: json!({ "cpu": "c", "date": "d" }),
+            machine: json!({ "cpu": "c", "date": "d", "load_before": 3.5 }),
             command: "bench".to_owned(),
             seed: 1,
             seconds: 2.0,
@@ -136,6 +143,7 @@ mod tests {
         assert_eq!(json["failed"][0]["error"], "no CPU 1");
         let text = report.markdown();
         assert!(text.contains("| `ring_rtt` | near | 100 ns |"), "{text}");
+        assert!(text.contains("Other programs were running"));
         assert!(text.contains("`raw` could not be measured: no CPU 1"));
     }
 
