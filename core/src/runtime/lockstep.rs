@@ -84,11 +84,10 @@ impl Reactor {
             return false;
         };
         let peeked = match self.ports[at].as_mut().and_then(|port| port.tape.as_mut()) {
-            Some(tape) => tape.peek().map(|head| {
-                if let Some(head) = &head {
+            Some(tape) => tape.peek().inspect(|head| {
+                if let Some(head) = head {
                     tape.advance(head.slots);
                 }
-                head
             }),
             None => return false,
         };

@@ -25,7 +25,7 @@ use ringfence_ipc::counters::{Counter, CountersReader, CountersWriter};
 use ringfence_ipc::handshake::socket;
 use ringfence_ipc::layout;
 use ringfence_ipc::market::MarketWriter;
-use ringfence_ipc::msg::{Command, Report};
+use ringfence_ipc::msg::Command;
 use ringfence_ipc::segment::{GateSegment, SegmentError};
 use tracing::{error, info};
 
@@ -43,7 +43,7 @@ use missed::JournalPaths;
 use paper_thread::PaperThread;
 use quotes::Quotes;
 use reactor::{Parts, Reactor};
-use venue_port::{COMMAND_SLOTS, REPORT_SLOTS, VenuePort};
+use venue_port::{BLANK_COMMAND, BLANK_REPORT, COMMAND_SLOTS, REPORT_SLOTS, VenuePort, touched_ring, touched_vec};
 
 /// Why a core cannot start or go on.
 #[derive(Debug, thiserror::Error)]
@@ -172,19 +172,19 @@ impl Core {
         };
         let (venue, paper) = match (config.venue, &config.lockstep) {
             (VenueKind::Null, _) => {
-                (VenuePort::Null { venue: NullVenue, reports: Vec::with_capacity(COMMAND_SLOTS) }, None)
+                (VenuePort::Null { venue: NullVenue, reports: touched_vec(REPORT_SLOTS, BLANK_REPORT) }, None)
             }
             (VenueKind::Paper, Some(_)) => {
                 let venue = Box::new(paper_venue());
-                (VenuePort::Inline { venue, reports: Vec::with_capacity(REPORT_SLOTS) }, None)
+                (VenuePort::Inline { venue, reports: touched_vec(REPORT_SLOTS, BLANK_REPORT) }, None)
             }
             (VenueKind::Paper, None) => {
-                let (commands, to_venue) = rtrb::RingBuffer::<Command>::new(COMMAND_SLOTS);
-                let (reports_in, reports) = rtrb::RingBuffer::<Report>::new(REPORT_SLOTS);
+                let (commands, to_venue) = touched_ring(COMMAND_SLOTS, BLANK_COMMAND);
+                let (reports_in, reports) = touched_ring(REPORT_SLOTS, BLANK_REPORT);
                 let (to_paper, paper_inbox) = crossbeam_channel::bounded(16);
                 let thread = PaperThread {
                     venue: paper_venue(),
-                    clock: clock.clone(),
+                    clock,
                     commands: to_venue,
                     reports: reports_in,
                     inbox: paper_inbox,
@@ -201,7 +201,7 @@ impl Core {
         let dedup_quota = (0..=capacity.max_strategies).map(|id| gate.dedup_quota(id)).collect();
         let tape_counters = counters.clone();
         let setup = Setup {
-            clock: clock.clone(),
+            clock,
             epoch,
             lockstep: config.lockstep.is_some(),
             sizes: config.capacity.clone(),

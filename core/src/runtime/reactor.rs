@@ -13,7 +13,7 @@ use ringfence_ipc::ring::Fault;
 use super::mailbox::{FromGate, PortFault, ToGate};
 use super::port::ClientPort;
 use super::quotes::Quotes;
-use super::venue_port::VenuePort;
+use super::venue_port::{BLANK_REPORT, REPORT_SLOTS, VenuePort, touched_vec};
 use super::wait::Waiter;
 use crate::config::Wait;
 use crate::gate::{Gate, Request, Room, Space};
@@ -45,6 +45,8 @@ pub(super) struct Reactor {
     pub inbox: rtrb::Consumer<ToGate>,
     pub outbox: rtrb::Producer<FromGate>,
     pub ports: Vec<Option<Box<ClientPort>>>,
+    /// Places in `ports` that are taken, so that a pass touches nobody else.
+    active: Vec<u16>,
     pub by_strategy: Vec<u16>,
     pub reports: Vec<Report>,
     /// Lockstep: gate time is the tape's.
@@ -56,6 +58,16 @@ pub(super) struct Reactor {
     pub base_event: u64,
     rotation: usize,
     passes: u64,
+    tally: Tally,
+}
+
+/// Counts not yet in the counters file: kept in registers and one private line, written out at every chore.
+#[derive(Clone, Copy, Default)]
+struct Tally {
+    intents: u64,
+    accepted: u64,
+    commands: u64,
+    reports: u64,
 }
 
 /// What [`Reactor::new`] puts together.
@@ -84,14 +96,16 @@ impl Reactor {
             inbox: parts.inbox,
             outbox: parts.outbox,
             ports: (0..parts.max_clients).map(|_| None).collect(),
+            active: Vec::with_capacity(parts.max_clients),
             by_strategy: vec![NO_PORT; parts.max_strategies],
-            reports: Vec::with_capacity(REPORTS_PER_PASS),
+            reports: touched_vec(REPORT_SLOTS, BLANK_REPORT),
             tape_now_ns: None,
             stopping: false,
             records: 0,
             base_event: 0,
             rotation: 0,
             passes: 0,
+            tally: Tally::default(),
         }
     }
 
@@ -106,13 +120,15 @@ impl Reactor {
 
     /// One pass. Says whether there was anything to do.
     pub fn pass(&mut self) -> bool {
-        let mut busy = self.mail();
+        let mut busy = !self.inbox.is_empty() && self.mail();
         busy |= self.book_reports();
-        for turn in 0..self.ports.len() {
-            let at = (self.rotation + turn) % self.ports.len();
-            busy |= self.serve(at);
+        self.rotation = if self.rotation + 1 < self.active.len() { self.rotation + 1 } else { 0 };
+        for turn in self.rotation..self.rotation + self.active.len() {
+            let turn = if turn < self.active.len() { turn } else { turn - self.active.len() };
+            if let Some(at) = self.active.get(turn) {
+                busy |= self.serve(usize::from(*at));
+            }
         }
-        self.rotation = (self.rotation + 1) % self.ports.len();
         self.passes += 1;
         if self.passes.is_multiple_of(PASSES_PER_CHORE) {
             self.chores();
@@ -167,27 +183,36 @@ impl Reactor {
         }
     }
 
-    /// Decides up to `limit` intents of one client.
+    /// Decides up to `limit` intents of one client. While one is decided, what the next will need is on its way.
     pub fn serve_intents(&mut self, at: usize, limit: usize) -> Result<usize, PortFault> {
         let mut served = 0;
         let mut started_ns = 0;
+        let Some(port) = &mut self.ports[at] else { return Ok(0) };
+        let Some(mut head) = port.intents.peek()? else { return Ok(0) };
         while served < limit {
             let Some(port) = &mut self.ports[at] else { break };
-            if !port.draining && !port.has_decision_room().map_err(PortFault::Ring)? {
+            if !port.draining && !port.has_decision_room()? {
+                self.counters.inc(Counter::FullEventRings);
                 break;
             }
-            let Some(head) = port.intents.peek().map_err(PortFault::Ring)? else { break };
             if served == 0 {
-                started_ns = self.tape_now_ns.unwrap_or_else(|| self.clock.now_ns());
+                started_ns = self.now_ns();
+                self.counters.record(Histo::RingNs, started_ns.saturating_sub(head.words[5]));
             }
-            let ext = match head.slots {
-                1 => None,
-                _ => Some(port.intents.continuation(1).map_err(PortFault::Ring)?),
-            };
+            let Some(port) = &mut self.ports[at] else { break };
+            let ext = if head.slots == 1 { None } else { Some(port.intents.continuation(1)?) };
             let position = port.intents.position();
             port.intents.advance(head.slots);
+            let next = port.intents.peek();
+            if let Ok(Some(next)) = &next {
+                self.gate.prefetch(port.strategy, &next.words);
+            }
             self.decide_one(at, &head.words, ext.as_ref(), position, started_ns)?;
             served += 1;
+            match next? {
+                Some(next) => head = next,
+                None => break,
+            }
         }
         if served > 0 {
             self.count_served(served as u64, started_ns);
@@ -231,26 +256,43 @@ impl Reactor {
         self.gate.commit(&verdict, decision.journal_seq);
         if let Some(command) = verdict.command {
             self.venue.push(command, now_ns);
-            self.counters.inc(Counter::Commands);
+            self.tally.commands += 1;
         }
         self.count_decision(&decision);
-        self.counters.record(Histo::RingNs, now_ns.saturating_sub(words[5]));
         Ok(())
     }
 
     #[inline]
-    fn count_decision(&self, decision: &Decision) {
+    fn count_decision(&mut self, decision: &Decision) {
+        self.tally.intents += 1;
+        if decision.outcome == Outcome::Accepted && !decision.duplicate {
+            self.tally.accepted += 1;
+        } else {
+            self.count_refused(decision);
+        }
+    }
+
+    #[cold]
+    fn count_refused(&self, decision: &Decision) {
         let counters = &self.counters;
-        counters.inc(Counter::Intents);
         if decision.duplicate {
             counters.inc(Counter::Duplicates);
-        } else if decision.outcome == Outcome::Accepted {
-            counters.inc(Counter::Accepted);
         } else {
             counters.reject(decision.reason);
             let transient = decision.tier == DurabilityTier::None;
             counters.inc(if transient { Counter::TransientRejects } else { Counter::Rejected });
         }
+    }
+
+    /// Brings the counters file up to date.
+    fn flush_tally(&mut self) {
+        let tally = std::mem::take(&mut self.tally);
+        self.counters.add(Counter::Intents, tally.intents);
+        self.counters.add(Counter::Accepted, tally.accepted);
+        self.counters.add(Counter::Commands, tally.commands);
+        self.counters.add(Counter::Reports, tally.reports);
+        self.counters.set(Counter::JournalRecords, self.records);
+        self.counters.set(Counter::JournalPos, self.journal.position());
     }
 
     /// Residence in the gate, an upper bound for each intent of the batch: from the clock read that saw the first to
@@ -260,26 +302,30 @@ impl Reactor {
             let residence_ns = self.clock.now_ns().saturating_sub(started_ns);
             self.counters.record_n(Histo::DecisionNs, residence_ns, served);
         }
-        self.counters.set(Counter::JournalPos, self.journal.position());
     }
 
-    /// Books what the venue reported.
+    /// Books what the venue reported, and hands over cancels that a mass cancel still owes.
     pub fn book_reports(&mut self) -> bool {
-        let mut reports = std::mem::take(&mut self.reports);
-        let limit = self.reports_that_fit();
-        self.venue.take_reports(limit, &mut reports);
-        let busy = !reports.is_empty();
-        let now_ns = if busy { self.now_ns() } else { 0 };
-        for report in &reports {
-            self.book(report, now_ns);
+        let reported = self.venue.has_reports();
+        if reported {
+            let now_ns = self.now_ns();
+            let mut reports = std::mem::take(&mut self.reports);
+            let limit = self.reports_that_fit();
+            self.venue.take_reports(limit, &mut reports);
+            for report in &reports {
+                self.book(report, now_ns);
+            }
+            self.reports = reports;
         }
-        self.reports = reports;
-        while self.venue.space() > Space::Full {
-            let Some(command) = self.gate.next_mass_cancel(now_ns) else { break };
-            self.venue.push(command, now_ns);
-            self.counters.inc(Counter::Commands);
+        if self.gate.mass_cancels_owed() > 0 {
+            let now_ns = self.now_ns();
+            while self.venue.space() > Space::Full {
+                let Some(command) = self.gate.next_mass_cancel(now_ns) else { break };
+                self.venue.push(command, now_ns);
+                self.tally.commands += 1;
+            }
         }
-        busy
+        reported
     }
 
     /// Reports that the journal can take now, at most a pass's worth.
@@ -301,7 +347,7 @@ impl Reactor {
         booked.journal_seq = seq;
         self.tell(&booked);
         self.gate.apply_report(&booked, seq);
-        self.counters.inc(Counter::Reports);
+        self.tally.reports += 1;
         if booked.kind == ReportKind::Fill {
             self.counters.inc(Counter::Fills);
         }
@@ -416,6 +462,7 @@ impl Reactor {
             *entry = at as u16;
         }
         self.ports[at] = Some(port);
+        self.active.push(at as u16);
         self.pace(self.clock.now_ns());
         self.counters.set(Counter::JournalPos, self.journal.position());
         let _ = self.outbox.push(FromGate::Attached { client, position: self.journal.position() });
@@ -431,6 +478,7 @@ impl Reactor {
             return;
         }
         let Some(port) = self.ports[at].take() else { return };
+        self.active.retain(|place| usize::from(*place) != at);
         let strategy: StrategyId = port.strategy;
         if port.role == Role::Strategy
             && let Some(entry) = self.by_strategy.get_mut(usize::from(strategy))
@@ -449,7 +497,7 @@ impl Reactor {
         let now_ns = self.clock.now_ns();
         self.counters.set(Counter::HeartbeatNs, now_ns);
         self.counters.set(Counter::Passes, self.passes);
-        self.counters.set(Counter::JournalRecords, self.records);
+        self.flush_tally();
         self.counters.set(Counter::ArchivedPos, self.journal.archived_pos());
         self.counters.set(Counter::DurablePos, self.journal.durable_pos());
         self.counters.set(Counter::OpenOrders, self.gate.open_order_count() as u64);
@@ -481,6 +529,7 @@ impl Reactor {
 
     /// The last records of a life in good order: a mark per symbol, then the state's hash, which is returned.
     pub fn close(&mut self) -> [u8; 32] {
+        self.flush_tally();
         let now_ns = self.now_ns();
         for symbol in 0..self.market.symbols() {
             if let Some(mark) =

@@ -1,6 +1,7 @@
 //! The gate's side of a venue: commands out, reports in.
 
-use ringfence_ipc::msg::{Command, Report};
+use ringfence_ipc::msg::{Command, CommandKind, OrderState, OrderType, Report, ReportKind, Side, Tif};
+use ringfence_ipc::reason::Reason;
 
 use crate::gate::Space;
 use crate::venue::{NullVenue, PaperVenue};
@@ -11,6 +12,21 @@ pub(super) const COMMAND_SLOTS: usize = 4096;
 pub(super) const REPORT_SLOTS: usize = 16_384;
 /// Command slots kept for cancels.
 const RESERVED_SLOTS: usize = COMMAND_SLOTS / 16;
+
+/// A ring whose memory has all been written once: its first lap faults no page in.
+pub(super) fn touched_ring<T: Copy>(slots: usize, blank: T) -> (rtrb::Producer<T>, rtrb::Consumer<T>) {
+    let (mut producer, mut consumer) = rtrb::RingBuffer::new(slots);
+    while producer.push(blank).is_ok() {}
+    while consumer.pop().is_ok() {}
+    (producer, consumer)
+}
+
+/// An empty vector whose memory has all been written once.
+pub(super) fn touched_vec<T: Clone>(capacity: usize, blank: T) -> Vec<T> {
+    let mut vec = vec![blank; capacity];
+    vec.clear();
+    vec
+}
 
 /// Where commands go. One per gate.
 pub(super) enum VenuePort {
@@ -54,6 +70,15 @@ impl VenuePort {
         }
     }
 
+    /// Whether there is anything to book.
+    #[inline]
+    pub fn has_reports(&self) -> bool {
+        match self {
+            Self::Paper { reports, .. } => !reports.is_empty(),
+            Self::Inline { reports, .. } | Self::Null { reports, .. } => !reports.is_empty(),
+        }
+    }
+
     /// Takes the oldest reports, at most `limit`, into `out` (cleared first).
     #[inline]
     pub fn take_reports(&mut self, limit: usize, out: &mut Vec<Report>) {
@@ -68,9 +93,53 @@ impl VenuePort {
                 }
             }
             Self::Inline { reports, .. } | Self::Null { reports, .. } => {
-                let count = reports.len().min(limit);
-                out.extend(reports.drain(..count));
+                if reports.len() <= limit && out.capacity() >= reports.capacity() {
+                    std::mem::swap(reports, out);
+                } else {
+                    let count = reports.len().min(limit);
+                    out.extend(reports.drain(..count));
+                }
             }
         }
     }
 }
+
+/// Fills fresh memory; never sent.
+pub(super) const BLANK_COMMAND: Command = Command {
+    kind: CommandKind::Cancel,
+    order_id: 0,
+    symbol: 0,
+    side: Side::Buy,
+    order_type: OrderType::Limit,
+    tif: Tif::Gtc,
+    flags: 0,
+    price: 0,
+    qty: 0,
+    now_ns: 0,
+    key: 0,
+};
+
+/// Fills fresh memory; never booked.
+pub(super) const BLANK_REPORT: Report = Report {
+    kind: ReportKind::Unknown,
+    state: OrderState::Unknown,
+    side: Side::Buy,
+    maker: false,
+    late: false,
+    reentered: false,
+    reason: Reason::Ok,
+    symbol: 0,
+    journal_seq: 0,
+    order_id: 0,
+    last_qty: 0,
+    last_price: 0,
+    cum_qty: 0,
+    ts_ns: 0,
+    trade_id: 0,
+    fee_e8: 0,
+    leaves_qty: 0,
+    key_low: 0,
+    venue_ts_ns: 0,
+    strategy: 0,
+    account: 0,
+};
