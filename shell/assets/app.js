@@ -69,7 +69,8 @@ function drawMarket() {
   $("ask").value = price(now?.ask, name);
   $("stale").hidden = !now || !now.stale;
   const points = history.get(name) ?? [];
-  $("span").textContent = points.length > 1 ? `last ${Math.max(1, Math.round((Date.now() - points[0].t) / 60_000))} min` : "waiting for the first trade";
+  const seconds = points.length > 1 ? Math.round((points.at(-1).t - points[0].t) / 1000) : 0;
+  $("span").textContent = points.length < 2 ? "waiting for trades" : seconds < 120 ? `last ${seconds} s` : `last ${Math.round(seconds / 60)} min`;
   drawChart($("chart"), points, (value) => price(value, name));
 }
 
@@ -87,11 +88,11 @@ function drawOrders() {
   }), "No order works.");
   const closed = all.filter((o) => !WORKING.has(o.status)).sort((a, b) => b.last_ts_ns - a.last_ts_ns);
   closed.slice(KEEP_CLOSED).forEach((o) => orders.delete(o.client_order_id));
-  table("closed", closed.slice(0, KEEP_CLOSED).map((o) => row([clock(o.last_ts_ns), [o.client_order_id, "left"], [o.symbol, "left"], [o.side, sideClass(o.side)], o.executed_qty, price(o.avg_price, o.symbol), o.status, [text(o.reason ?? ""), "left"]])), "Nothing yet.");
+  table("closed", closed.slice(0, KEEP_CLOSED).map((o) => row([[clock(o.last_ts_ns), "left"], [o.client_order_id, "left"], [o.symbol, "left"], [o.side, sideClass(o.side)], o.executed_qty, price(o.avg_price, o.symbol), o.status, [text(o.reason ?? ""), "left"]])), "Nothing yet.");
 }
 
 function drawFills() {
-  table("fills", fills.map((f) => row([clock(f.ts_ns), [f.strategy, "left"], [f.symbol, "left"], [f.side, sideClass(f.side)], f.qty, price(f.price, f.symbol), fixed(f.fee, 4)])), "No fill yet.");
+  table("fills", fills.map((f) => row([[clock(f.ts_ns), "left"], [f.strategy, "left"], [f.symbol, "left"], [f.side, sideClass(f.side)], f.qty, price(f.price, f.symbol), fixed(f.fee, 4)])), "No fill yet.");
 }
 
 function drawPositions() {
@@ -159,7 +160,7 @@ function connect() {
 function failed(event) {
   if (event.lastEventId) lastId = event.lastEventId;
   const data = JSON.parse(event.data);
-  if (data.client_order_id) say("Refused", "bad", `${data.client_order_id}: ${data.message}`);
+  if (mine.has(data.client_order_id)) say("Refused", "bad", `${data.client_order_id}: ${data.message}`);
 }
 
 function lost() {
@@ -234,6 +235,7 @@ async function cancel(id, button) {
 
 // ---- the ticket ----
 const side = () => $("ticket").elements.side.value;
+const mine = new Set();      // orders of this ticket: only their trouble is shown beside it
 let count = 0;
 
 function dress() {
@@ -254,6 +256,7 @@ $("ticket").addEventListener("submit", async (event) => {
   const body = { side: side(), symbol: $("symbol").value, qty: $("qty").value.trim(), type: $("type").value, tif: $("tif").value };
   if (body.type === "LIMIT") body.price = $("price").value.trim();
   body.client_order_id = `web-${Date.now().toString(36)}-${(count += 1)}`;
+  mine.add(body.client_order_id);
   $("send").disabled = true;
   await place(body);
   $("send").disabled = !linkUp;
@@ -265,7 +268,7 @@ $("symbol").addEventListener("change", () => { $("price").value = ""; dress(); t
 document.addEventListener("keydown", (event) => {
   if (event.ctrlKey || event.metaKey || event.altKey) return;
   if (event.key === "Escape") return document.activeElement?.blur();
-  if (event.target.closest("input:not([type=radio]), select, textarea")) return;
+  if (event.target.closest?.("input:not([type=radio]), select, textarea")) return;
   const act = { b: () => pick("BUY"), s: () => pick("SELL"), q: () => $("qty").focus(), p: atTouch }[event.key.toLowerCase()];
   if (act) { event.preventDefault(); act(); }
 });

@@ -363,6 +363,31 @@ fn metrics_are_prometheus_text() {
 }
 
 #[test]
+fn the_page_is_whole_and_needs_nothing_foreign() {
+    let shell = start();
+    for (path, content_type) in [
+        ("/", "text/html; charset=utf-8"),
+        ("/app.js", "text/javascript; charset=utf-8"),
+        ("/chart.js", "text/javascript; charset=utf-8"),
+        ("/style.css", "text/css; charset=utf-8"),
+        ("/icon.svg", "image/svg+xml"),
+    ] {
+        let answer = shell.get(path);
+        assert_eq!((answer.status, answer.header("content-type")), (200, Some(content_type)), "{path}");
+        let text = answer.body.replace("http://www.w3.org/2000/svg", "");
+        for foreign in
+            ["http://", "https://", "<style", "style=\"", "onclick", "<script>", "innerHTML", "eval("]
+        {
+            assert!(!text.contains(foreign), "{path} has {foreign}");
+        }
+        for rest in text.split("=\"/").skip(1) {
+            let asset = format!("/{}", rest.split('"').next().unwrap_or(""));
+            assert_ne!(shell.get(&asset).header("content-type"), Some("text/html; charset=utf-8"), "{asset}");
+        }
+    }
+}
+
+#[test]
 fn a_public_address_is_refused() {
     let mut config = ringfence_shell::ShellConfig::new("/nonexistent", "/nonexistent");
     config.bind = "0.0.0.0:0".parse().unwrap();

@@ -304,7 +304,8 @@ pub(crate) fn failure(
     what: &'static str,
     reason: Reason,
 ) -> Event {
-    let message = format!("{} was refused: {}", what.replace('_', " "), reason.name());
+    let act = what.strip_suffix("_rejected").unwrap_or(what);
+    let message = format!("the {act} was refused: {}", reason.name());
     let body = Failure { ts_ns, client_order_id, strategy, error: what, reason: reason.name(), message };
     Event::new(Some(position), "error", &body)
 }

@@ -21,7 +21,7 @@ use ringfence_ipc::counters::{self as gate, CountersReader, Histo};
 
 use super::App;
 use super::problem::Problem;
-use super::read::resident_bytes;
+use super::read::own_memory_bytes;
 
 /// Log-linear, seconds.
 const HTTP_BUCKETS_S: [f64; 18] = [
@@ -204,7 +204,12 @@ fn shell_metrics(app: &App, out: &mut DescriptorEncoder<'_>) -> fmt::Result {
     )?;
     gauge(out, "ringfence_journal_applied_position", "Last journal position in the projection", position)?;
     gauge(out, "ringfence_open_orders", "Orders that still work", orders as u64)?;
-    gauge(out, "ringfence_process_resident_bytes", "Resident memory of the shell", resident_bytes())?;
+    gauge(
+        out,
+        "ringfence_process_own_memory_bytes",
+        "Memory of the shell, without what it shares with the gate",
+        own_memory_bytes(),
+    )?;
     counter(out, "ringfence_orders_accepted", "Orders accepted by the gate", counts.orders_accepted)?;
     counter(
         out,

@@ -61,7 +61,7 @@ pub async fn health(State(app): State<Arc<App>>) -> Response<Body> {
         )
     });
     let status = if connected { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    let memory_bytes = resident_bytes();
+    let memory_bytes = own_memory_bytes();
     json::response(status, &Health { ok: connected, engine, stores: Stores { projection }, memory_bytes })
 }
 
@@ -75,10 +75,13 @@ pub async fn ping(State(app): State<Arc<App>>) -> Response<Body> {
     json::ok(&Ping { ok: app.gateway.gate.is_connected(), execution_mode: EXECUTION_MODE })
 }
 
-/// Resident memory of this process, bytes; 0 where the kernel does not tell.
-pub fn resident_bytes() -> u64 {
+/// Memory of this process's own, bytes; 0 where the kernel does not tell. Pages of the gate's shared memory that are
+/// mapped here are the gate's.
+pub fn own_memory_bytes() -> u64 {
     let statm = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
-    statm.split(' ').nth(1).and_then(|pages| pages.parse::<u64>().ok()).unwrap_or(0) * PAGE_BYTES
+    let mut pages = statm.split(' ').skip(1).map_while(|field| field.parse::<u64>().ok());
+    let (resident, shared) = (pages.next().unwrap_or(0), pages.next().unwrap_or(0));
+    resident.saturating_sub(shared) * PAGE_BYTES
 }
 
 /// GET /api/config
