@@ -10,7 +10,7 @@ use super::risk::Approved;
 #[inline(always)]
 pub(in crate::gate) fn build(approved: &Approved<'_>) -> Option<Command> {
     let sized = approved.sized;
-    let (intent, now_ns) = (&sized.intent, sized.origin.req.now_ns);
+    let (intent, now_ns) = (sized.intent, sized.origin.req.now_ns);
     let new = Command {
         kind: CommandKind::New,
         order_id: approved.order_id,

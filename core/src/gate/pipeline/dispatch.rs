@@ -100,7 +100,7 @@ fn record(sized: &Sized<'_>, decision: &Decision) -> DecisionRecord {
     DecisionRecord {
         strategy: origin.tables.id,
         account: origin.tables.account,
-        intent: sized.intent,
+        intent: *sized.intent,
         ext,
         outcome: decision.outcome,
         reason: decision.reason,

@@ -14,7 +14,7 @@ const E8: i128 = 100_000_000;
 /// The reason of the lowest failure bit.
 #[cold]
 pub(super) fn explain(gate: &Gate, sized: &Sized<'_>, failures: u32) -> Reject {
-    let (tables, symbol, intent) = (sized.origin.tables, sized.symbol, &sized.intent);
+    let (tables, symbol, intent) = (sized.origin.tables, sized.symbol, sized.intent);
     match failures & failures.wrapping_neg() {
         fail::ORDER_RATE => rate(Reason::OrderRate, LimitId::OrderBurst, &tables.limits.orders),
         fail::CANCEL_RATE => rate(Reason::CancelRate, LimitId::CancelBurst, &tables.limits.cancels),
@@ -93,6 +93,6 @@ fn ceil_e8(e16: i128) -> i64 {
 /// Signed distance to the reference in basis points, rounded away from zero, saturating.
 fn distance_bps(price: i64, reference: i64) -> i64 {
     let (distance, reference) = (i128::from(price) - i128::from(reference), i128::from(reference).max(1));
-    let magnitude = (distance.abs() * i128::from(BPS) + reference - 1) / reference;
+    let magnitude = (distance.abs() * BPS + reference - 1) / reference;
     i64::try_from(magnitude * distance.signum()).unwrap_or(if distance < 0 { i64::MIN } else { i64::MAX })
 }

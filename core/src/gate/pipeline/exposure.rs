@@ -3,10 +3,9 @@
 //! Worst case means: every open order fills in full and nothing else does. `docs/accounting.md` defines the sums.
 
 use ringfence_ipc::msg::{Intent, IntentKind, OrderType, Outcome, Side, Tif, intent_flags};
-use ringfence_ipc::reason::Reason;
 
 use super::policy::Permitted;
-use super::{Origin, Plan, Reject};
+use super::{Origin, Plan};
 use crate::gate::Gate;
 use crate::gate::api::Reference;
 use crate::gate::limits::ABSENT;
@@ -23,7 +22,7 @@ const BPS: i128 = 10_000;
 pub(in crate::gate) struct Sized<'a> {
     pub(super) origin: Origin<'a>,
     pub(super) plan: Plan,
-    pub(super) intent: Intent,
+    pub(super) intent: &'a Intent,
     /// The symbol; for cancels and amends the order's.
     pub(super) symbol: &'a SymbolState,
     pub(super) target: Target<'a>,
@@ -63,31 +62,32 @@ pub(in crate::gate) enum Target<'a> {
     UnseenNoRoom,
 }
 
+/// Whether the fields of an intent go together on the wire.
+///
+/// An amend cannot name its order by key: the key would stand where the new price and quantity stand.
 #[inline(always)]
-pub(in crate::gate) fn size<'a>(gate: &'a Gate, permitted: Permitted<'a>) -> Result<Sized<'a>, Reject> {
+pub(in crate::gate) fn is_sensible(intent: &Intent) -> bool {
+    intent.kind != IntentKind::Amend || intent.flags & intent_flags::BY_KEY == 0
+}
+
+#[inline(always)]
+pub(in crate::gate) fn size<'a>(gate: &'a Gate, permitted: Permitted<'a>, intent: &'a Intent) -> Sized<'a> {
     let Permitted { origin, plan, .. } = permitted;
-    let intent = Intent::decode(origin.req.words).map_err(|_| Reject::plain(Reason::Malformed))?;
     match intent.kind {
-        IntentKind::New => Ok(size_new(gate, origin, plan, intent)),
+        IntentKind::New => size_new(gate, origin, plan, intent),
         IntentKind::Cancel => {
-            let target = target_of(gate, origin.tables, &intent, plan);
-            Ok(unsized_(gate, origin, plan, intent, target))
-        }
-        // The key of the target would stand where the new price and quantity stand.
-        IntentKind::Amend if intent.flags & intent_flags::BY_KEY != 0 => {
-            Err(Reject::plain(Reason::Malformed))
+            unsized_(gate, origin, plan, intent, target_of(gate, origin.tables, intent, plan))
         }
         IntentKind::Amend => {
-            let target = target_of(gate, origin.tables, &intent, plan);
-            Ok(size_amend(gate, origin, plan, intent, target))
+            size_amend(gate, origin, plan, intent, target_of(gate, origin.tables, intent, plan))
         }
-        IntentKind::MassCancel => Ok(unsized_(gate, origin, plan, intent, Target::None)),
-        IntentKind::ForceFlat => Ok(size_flatten(gate, origin, plan, intent)),
+        IntentKind::MassCancel => unsized_(gate, origin, plan, intent, Target::None),
+        IntentKind::ForceFlat => size_flatten(gate, origin, plan, intent),
     }
 }
 
 #[inline(always)]
-fn size_new<'a>(gate: &'a Gate, origin: Origin<'a>, plan: Plan, intent: Intent) -> Sized<'a> {
+fn size_new<'a>(gate: &'a Gate, origin: Origin<'a>, plan: Plan, intent: &'a Intent) -> Sized<'a> {
     let symbol = gate.symbol_or_vacant(intent.symbol);
     let market = intent.order_type == OrderType::Market;
     let needs_reference = market || symbol.limits.collar_bps != ABSENT;
@@ -119,7 +119,7 @@ fn size_amend<'a>(
     gate: &'a Gate,
     origin: Origin<'a>,
     plan: Plan,
-    intent: Intent,
+    intent: &'a Intent,
     target: Target<'a>,
 ) -> Sized<'a> {
     let Target::Open(order) = target else { return unsized_(gate, origin, plan, intent, target) };
@@ -146,7 +146,7 @@ fn size_amend<'a>(
     }
 }
 
-fn size_flatten<'a>(gate: &'a Gate, origin: Origin<'a>, plan: Plan, intent: Intent) -> Sized<'a> {
+fn size_flatten<'a>(gate: &'a Gate, origin: Origin<'a>, plan: Plan, intent: &'a Intent) -> Sized<'a> {
     let symbol = gate.symbol_or_vacant(intent.symbol);
     let (reference, crossed) = consult(symbol, &origin, true);
     let flat = gate.flattening(origin.tables, intent.symbol, reference.price);
@@ -166,7 +166,7 @@ fn unsized_<'a>(
     gate: &'a Gate,
     origin: Origin<'a>,
     plan: Plan,
-    intent: Intent,
+    intent: &'a Intent,
     target: Target<'a>,
 ) -> Sized<'a> {
     Sized {

@@ -13,7 +13,7 @@ pub(super) mod exposure;
 pub(super) mod policy;
 pub(super) mod risk;
 
-use ringfence_ipc::msg::{IntentKind, intent_flags};
+use ringfence_ipc::msg::{Intent, IntentKind, intent_flags};
 use ringfence_ipc::reason::{LimitId, Reason};
 
 use super::Gate;
@@ -82,10 +82,12 @@ impl Gate {
             Ok(permitted) => permitted,
             Err(reject) => return dispatch::transient(req, &reject),
         };
-        let sized = match exposure::size(self, permitted) {
-            Ok(sized) => sized,
-            Err(reject) => return dispatch::transient(req, &reject),
+        let decoded = Intent::decode(req.words);
+        let intent = match &decoded {
+            Ok(intent) if exposure::is_sensible(intent) => intent,
+            _ => return dispatch::transient(req, &Reject::plain(Reason::Malformed)),
         };
+        let sized = exposure::size(self, permitted, intent);
         match risk::approve(self, &sized) {
             Ok(approved) => dispatch::accept(&approved, command::build(&approved)),
             Err(reject) => dispatch::refuse(&sized, &reject),

@@ -119,7 +119,7 @@ fn amend(gate: &Gate, sized: &Sized<'_>) -> (u32, OrderId) {
         Target::Final => return (fail::ORDER_TERMINAL | rate(sized), 0),
         _ => return (fail::UNKNOWN_ORDER | rate(sized), 0),
     };
-    let intent = &sized.intent;
+    let intent = sized.intent;
     let ours = order.symbol == intent.symbol && order.order_type == OrderType::Limit;
     let failures = rate(sized)
         | when(!ours, fail::UNKNOWN_ORDER)
@@ -173,7 +173,7 @@ fn rate(sized: &Sized<'_>) -> u32 {
 
 #[inline(always)]
 fn new_shape(sized: &Sized<'_>) -> u32 {
-    let intent = &sized.intent;
+    let intent = sized.intent;
     let market = intent.order_type == OrderType::Market;
     let immediate = matches!(intent.tif, Tif::Ioc | Tif::Fok);
     let post_only = intent.flags & intent_flags::POST_ONLY != 0;
@@ -188,7 +188,7 @@ fn new_shape(sized: &Sized<'_>) -> u32 {
 
 #[inline(always)]
 fn limit_shape(sized: &Sized<'_>) -> u32 {
-    let (intent, tick) = (&sized.intent, sized.symbol.symbol.tick);
+    let (intent, tick) = (sized.intent, sized.symbol.symbol.tick);
     // Most symbols have a tick of one scaled unit: no division then.
     when(intent.qty <= 0, fail::BAD_QTY)
         | when(intent.price <= 0, fail::BAD_PRICE)
