@@ -1,0 +1,253 @@
+//! A gate in memory: decides by three rules, remembers keys, and writes its journal to a channel.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, mpsc};
+use std::time::Duration;
+
+use ringfence_ipc::journal::{DecisionRecord, Record};
+use ringfence_ipc::msg::{
+    Decision, DurabilityTier, Intent, IntentKind, OperatorExt, OrderState, Outcome, Report, ReportKind, Tif,
+    intent_flags,
+};
+use ringfence_ipc::reason::{LimitId, Reason};
+use ringfence_shell::gateway::pump::{GateLink, LinkError, LinkEvent, LinkRefusal};
+
+/// Orders of more than this are refused by the gate in memory.
+const MAX_QTY: i64 = 1_000_000;
+
+/// What tests change while the gate runs.
+#[derive(Default)]
+pub struct Switches {
+    /// The gate dies at the next poll and comes back when this is false again.
+    pub dead: AtomicBool,
+    /// The gate takes intents and says nothing.
+    pub mute: AtomicBool,
+    /// The reason that every order is refused with; 0: none.
+    pub refuse: AtomicU64,
+}
+
+/// Decides by three rules, remembers keys, and writes its journal to a channel.
+pub struct MemoryGate {
+    journal: mpsc::Sender<(u64, Record)>,
+    switches: Arc<Switches>,
+    events: VecDeque<LinkEvent>,
+    known: HashMap<(u16, u128), (Intent, Decision)>,
+    orders: HashMap<u64, (Intent, OperatorExt)>,
+    position: u64,
+    submitted: u64,
+    lost: bool,
+}
+
+impl MemoryGate {
+    pub fn new(journal: mpsc::Sender<(u64, Record)>, switches: Arc<Switches>) -> Self {
+        Self {
+            journal,
+            switches,
+            events: VecDeque::new(),
+            known: HashMap::new(),
+            orders: HashMap::new(),
+            position: 10,
+            submitted: 0,
+            lost: false,
+        }
+    }
+
+    fn decide(&self, intent: &Intent) -> (Decision, bool) {
+        let seq = self.position;
+        let refused =
+            |reason, limit_id, observed, limit| (Outcome::Rejected, reason, limit_id, 0, observed, limit);
+        let switch = Reason::from_wire(self.switches.refuse.load(Ordering::Relaxed)).unwrap_or(Reason::Ok);
+        let target = intent.ttl_ns_or_target;
+        let (outcome, reason, limit_id, order_id, observed, limit) = match intent.kind {
+            IntentKind::New if switch != Reason::Ok => refused(switch, LimitId::None, 0, 0),
+            IntentKind::New if intent.qty > MAX_QTY => {
+                refused(Reason::MaxOrderQty, LimitId::MaxOrderQty, intent.qty, MAX_QTY)
+            }
+            IntentKind::New => (Outcome::Accepted, Reason::Ok, LimitId::None, 1 << 48 | seq, 0, 0),
+            IntentKind::Cancel if !self.orders.contains_key(&target) => {
+                refused(Reason::OrderTerminal, LimitId::None, 0, 0)
+            }
+            _ => (Outcome::Accepted, Reason::Ok, LimitId::None, target, 0, 0),
+        };
+        let decision = Decision {
+            outcome,
+            reason,
+            limit_id,
+            duplicate: false,
+            tier: DurabilityTier::Process,
+            intent_position: self.submitted,
+            journal_seq: if reason.is_transient() { 0 } else { seq },
+            decided_at_ns: intent.client_ts_ns + 700,
+            key_low: intent.key as u64,
+            order_id,
+            observed,
+            limit,
+        };
+        (decision, !reason.is_transient())
+    }
+
+    fn record(&mut self, decision: &Decision, intent: &Intent, ext: &OperatorExt) {
+        let mut intent = *intent;
+        intent.flags |= intent_flags::OPERATOR;
+        self.write(
+            3,
+            Record::Decision(DecisionRecord {
+                strategy: ext.strategy,
+                account: ext.account,
+                intent,
+                ext: Some(*ext),
+                outcome: decision.outcome,
+                reason: decision.reason,
+                limit_id: decision.limit_id,
+                tier: decision.tier,
+                now_ns: decision.decided_at_ns,
+                order_id: decision.order_id,
+                observed: decision.observed,
+                limit: decision.limit,
+                reference_price: 0,
+                reference_age_us: 0,
+                intent_position: decision.intent_position,
+            }),
+        );
+    }
+
+    fn write(&mut self, slots: u64, record: Record) {
+        let _ = self.journal.send((self.position, record));
+        self.position += slots;
+    }
+
+    /// The venue in memory: orders rest, IOC orders fill at once, cancels cancel.
+    fn venue(&mut self, intent: &Intent, ext: &OperatorExt, order_id: u64) {
+        match intent.kind {
+            IntentKind::New if intent.tif == Tif::Ioc => {
+                let price = if intent.price > 0 { intent.price } else { 6_100_000 };
+                self.report(intent, ext, order_id, ReportKind::Fill, OrderState::Filled, (intent.qty, price));
+            }
+            IntentKind::New => {
+                self.orders.insert(order_id, (*intent, *ext));
+                self.report(intent, ext, order_id, ReportKind::Accepted, OrderState::Accepted, (0, 0));
+            }
+            IntentKind::Cancel => {
+                if let Some((intent, ext)) = self.orders.remove(&order_id) {
+                    self.report(
+                        &intent,
+                        &ext,
+                        order_id,
+                        ReportKind::Cancelled,
+                        OrderState::Cancelled,
+                        (0, 0),
+                    );
+                }
+            }
+            IntentKind::MassCancel => {
+                for (order_id, (intent, ext)) in std::mem::take(&mut self.orders) {
+                    self.report(
+                        &intent,
+                        &ext,
+                        order_id,
+                        ReportKind::Cancelled,
+                        OrderState::Cancelled,
+                        (0, 0),
+                    );
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn report(
+        &mut self,
+        intent: &Intent,
+        ext: &OperatorExt,
+        order_id: u64,
+        kind: ReportKind,
+        state: OrderState,
+        last: (i64, i64),
+    ) {
+        let leaves_qty = if state.is_terminal() { 0 } else { intent.qty - last.0 };
+        self.write(
+            if last.0 > 0 { 2 } else { 1 },
+            Record::Report(Report {
+                kind,
+                state,
+                side: intent.side,
+                maker: false,
+                late: false,
+                reentered: false,
+                reason: Reason::Ok,
+                symbol: intent.symbol,
+                journal_seq: 0,
+                order_id,
+                last_qty: last.0,
+                last_price: last.1,
+                cum_qty: last.0,
+                ts_ns: 5_000,
+                trade_id: self.position,
+                fee_e8: 1_000_000,
+                leaves_qty,
+                key_low: 0,
+                venue_ts_ns: 5_000,
+                strategy: ext.strategy,
+                account: ext.account,
+            }),
+        );
+    }
+}
+
+impl GateLink for MemoryGate {
+    fn submit_for(&mut self, intent: &Intent, ext: &OperatorExt) -> Result<u64, LinkRefusal> {
+        self.submitted += 1;
+        if self.switches.mute.load(Ordering::Relaxed) {
+            return Ok(self.submitted);
+        }
+        let key = (ext.strategy, intent.key);
+        let same = |a: &Intent| {
+            (a.side, a.symbol, a.price, a.qty) == (intent.side, intent.symbol, intent.price, intent.qty)
+        };
+        let decision = match self.known.get(&key) {
+            Some((first, decision)) if same(first) => {
+                Decision { duplicate: true, intent_position: self.submitted, ..*decision }
+            }
+            Some((_, decision)) => Decision {
+                outcome: Outcome::Rejected,
+                reason: Reason::IdempotencyConflict,
+                intent_position: self.submitted,
+                ..*decision
+            },
+            None => {
+                let (decision, stored) = self.decide(intent);
+                if stored {
+                    self.known.insert(key, (*intent, decision));
+                    self.record(&decision, intent, ext);
+                }
+                if decision.outcome == Outcome::Accepted {
+                    self.venue(intent, ext, decision.order_id);
+                }
+                decision
+            }
+        };
+        self.events.push_back(LinkEvent::Decision(decision));
+        Ok(self.submitted)
+    }
+
+    fn poll(&mut self) -> Option<LinkEvent> {
+        if self.switches.dead.load(Ordering::Relaxed) && !self.lost {
+            self.lost = true;
+            return Some(LinkEvent::Lost);
+        }
+        self.events.pop_front()
+    }
+
+    fn reattach(&mut self, _: Duration) -> Result<(), LinkError> {
+        if self.switches.dead.load(Ordering::Relaxed) {
+            return Err(LinkError { transient: true, message: "dead".into() });
+        }
+        self.lost = false;
+        Ok(())
+    }
+
+    fn now_ns(&self) -> u64 {
+        1_000_000
+    }
+}
