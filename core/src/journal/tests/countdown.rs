@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use ringfence_ipc::journal::Record;
 
-use super::sim::Sim;
+use super::sim::{Rng, Sim};
 use super::{Place, append, read_all};
 use crate::journal::open_on;
 
@@ -109,6 +109,25 @@ fn lives_follow_each_other() {
 }
 
 #[test]
+fn power_may_fail_again_and_again() {
+    for seed in 0..POWER_SEEDS * 4 {
+        let (mut sim, mut rng, mut log) = (Sim::new(), Rng(seed), Vec::new());
+        for epoch in 1..8 {
+            sim.fail_after(rng.below(150));
+            let life = run(&sim, &Place::new(), epoch, log);
+            sim = sim.after_power_loss(rng.next());
+            log = recovered(&sim, &Place::new());
+            assert!(life.log.starts_with(&log), "seed {seed}, life {epoch}: not a prefix");
+            let promised = life.log.iter().filter(|(at, _)| *at < life.durable).count();
+            assert!(log.len() >= promised, "seed {seed}, life {epoch}: {} of {promised}", log.len());
+            // What was recovered was promised too: its reader may act on it.
+            sim = sim.after_power_loss(rng.next());
+            assert_eq!(recovered(&sim, &Place::new()), log, "seed {seed}, life {epoch}");
+        }
+    }
+}
+
+#[test]
 fn a_failed_sync_is_not_believed_after_a_restart() {
     let (place, sim) = (Place::new(), Sim::new());
     let mut log = Vec::new();
@@ -117,7 +136,10 @@ fn a_failed_sync_is_not_believed_after_a_restart() {
         append(&mut writer, n, &mut log);
         pump.step(Instant::now(), false).unwrap();
     }
-    append(&mut writer, 5, &mut log);
+    // Several sectors of them: the last one would be written again by cutting the tail alone.
+    for n in 5..30 {
+        append(&mut writer, n, &mut log);
+    }
     sim.fail_next_sync();
     assert!(pump.step(Instant::now(), false).is_err());
     drop((writer, pump));
