@@ -145,6 +145,8 @@ impl Gate {
         let state = &mut self.symbols[usize::from(record.symbol)];
         state.marked = Prices { bid: record.bid_price, ask: record.ask_price, last: record.last_price };
         state.marked_ns = record.now_ns;
+        let price = state.marked.mark();
+        state.mark_price = if price > 0 { price } else { state.mark_price };
         Ok(())
     }
 

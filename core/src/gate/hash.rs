@@ -84,7 +84,7 @@ impl Gate {
         canon.list("symbols", self.symbols.iter().filter(|s| s.known).count());
         for (id, s) in (0u64..).zip(&self.symbols).filter(|(_, s)| s.known) {
             canon.u64(id).i64(s.qty).i64(s.open_buys).i64(s.open_sells).i128(s.gross_e16);
-            canon.i64(s.marked.bid).i64(s.marked.ask).i64(s.marked.last);
+            canon.i64(s.marked.bid).i64(s.marked.ask).i64(s.marked.last).i64(s.mark_price);
             canon.0.update(s.symbol.name);
             canon.u64(u64::from(s.symbol.price_scale)).u64(u64::from(s.symbol.qty_scale));
             canon.i64(s.symbol.tick).i64(s.symbol.lot).u64(u64::from(s.symbol.contract_multiplier));

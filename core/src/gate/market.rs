@@ -39,6 +39,8 @@ pub(super) struct SymbolState {
     /// The last journalled mark.
     pub marked: Prices,
     pub marked_ns: u64,
+    /// What positions are valued at: of the last mark that had a price; 0: none had.
+    pub mark_price: i64,
     /// Signed scaled quantity over all strategies.
     pub qty: i64,
     pub open_buys: i64,
@@ -63,6 +65,7 @@ impl SymbolState {
             live_event: 0,
             marked: Prices::default(),
             marked_ns: 0,
+            mark_price: 0,
             qty: 0,
             open_buys: 0,
             open_sells: 0,

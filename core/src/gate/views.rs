@@ -167,7 +167,7 @@ impl Gate {
 
     fn value(&self, p: &Position) -> PositionView {
         let symbol = &self.symbols[usize::from(p.symbol)];
-        let mark_price = symbol.marked.mark();
+        let mark_price = symbol.mark_price;
         let unrealised_e16 =
             if mark_price > 0 || p.qty == 0 { p.unrealised_e16(&symbol.contract, mark_price) } else { 0 };
         PositionView {

@@ -127,6 +127,13 @@ fn profit_is_marked_at_the_mid_of_the_last_mark() {
     let close = rig.gate.mark_now(BTC, rig.now_ns).unwrap();
     rig.write(Record::Mark(close));
     assert_eq!(rig.gate.mark_now(BTC, rig.now_ns), None);
+    rig.now_ns += 1_000_000_000;
+    rig.quote(BTC, 0, 0);
+    assert_eq!(
+        rig.gate.position(ALICE, BTC).unwrap().mark_price,
+        120,
+        "an empty book has no price to mark at"
+    );
     let sell = rig.enter(ALICE, BTC, Side::Sell, 100, 2);
     rig.fill(sell, 2, 130);
     let totals = rig.gate.totals();

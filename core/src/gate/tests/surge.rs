@@ -190,7 +190,7 @@ impl Surge {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 192, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn anything_goes_and_the_journal_tells_it_all(ops in proptest::collection::vec(op(), 1..250)) {
