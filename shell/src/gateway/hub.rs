@@ -95,6 +95,13 @@ pub fn write_sse(event: &Event, out: &mut Vec<u8>) {
     out.extend_from_slice(b"\n\n");
 }
 
+/// At least the bytes that [`write_sse`] writes.
+fn sse_bytes(event: &Event) -> usize {
+    const LABELS: usize = "id: \nevent: \ndata: \n\n".len();
+    const MAX_DIGITS: usize = 20;
+    LABELS + MAX_DIGITS + event.name.len() + event.json.len()
+}
+
 impl Default for Hub {
     fn default() -> Self {
         Self { log: RwLock::default(), head: watch::Sender::new(0) }
@@ -107,7 +114,8 @@ impl Hub {
         if events.is_empty() {
             return;
         }
-        let mut text = Vec::with_capacity(events.len() * 384);
+        // Kept for long: exactly as large as it must be.
+        let mut text = Vec::with_capacity(events.iter().map(sse_bytes).sum());
         let mut marks = Vec::with_capacity(events.len());
         for event in events {
             write_sse(event, &mut text);
@@ -118,7 +126,7 @@ impl Hub {
             log.published += marks.len() as u64;
             log.kept += marks.len();
             log.newest_id = marks.last().map_or(log.newest_id, |mark| mark.id);
-            log.batches.push_back(Batch { marks: marks.into(), text: text.into() });
+            log.batches.push_back(Batch { marks: marks.into(), text: text.into_boxed_slice().into() });
             while log.kept > RESUMABLE_EVENTS
                 && let Some(old) = log.batches.pop_front()
             {
