@@ -346,6 +346,11 @@ impl Reactor {
         let seq = self.append(&encode_report(&booked));
         booked.journal_seq = seq;
         self.tell(&booked);
+        if booked.kind == ReportKind::Accepted
+            && let Some(order) = self.gate.order(booked.order_id)
+        {
+            self.counters.record(Histo::OrderRoundtripNs, now_ns.saturating_sub(order.created_ns));
+        }
         self.gate.apply_report(&booked, seq);
         self.tally.reports += 1;
         if booked.kind == ReportKind::Fill {
