@@ -17,6 +17,8 @@ use crate::http::{self, App, AppConfig};
 
 /// How often streams may see the account.
 const ACCOUNT_EVERY: Duration = Duration::from_millis(250);
+/// Rings, journal segments, recordings, standard streams.
+const OTHER_DESCRIPTORS: u64 = 128;
 
 /// Serves until `shutdown` is ready, then ends every stream and drains. `ready` is told the bound address as soon as
 /// requests are taken; the gate need not run yet.
@@ -31,6 +33,7 @@ pub async fn serve(
     if !config.bind.ip().is_loopback() {
         return Err(ShellError::NotLoopback(config.bind));
     }
+    raise_descriptor_limit();
     let bind = |source| ShellError::Bind { address: config.bind, source };
     let listener = TcpListener::bind(config.bind).await.map_err(bind)?;
     let address = listener.local_addr().map_err(bind)?;
@@ -77,6 +80,21 @@ pub async fn serve(
     // A panic in a connection's task ended that connection alone; the listener has none of its own.
     let _ = serving.await;
     Ok(())
+}
+
+/// Every stream is a descriptor, and a shell's usual soft limit is 1,024.
+fn raise_descriptor_limit() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let wanted = http::MAX_CONNECTIONS as u64 + OTHER_DESCRIPTORS;
+    let limit = getrlimit(Resource::Nofile);
+    if limit.current.is_none_or(|current| current >= wanted) {
+        return;
+    }
+    let current = Some(limit.maximum.map_or(wanted, |maximum| maximum.min(wanted)));
+    let raised = setrlimit(Resource::Nofile, Rlimit { current, maximum: limit.maximum });
+    if raised.is_err() || current < Some(wanted) {
+        tracing::warn!(?current, wanted, "few descriptors: raise the limit (ulimit -n) for many streams");
+    }
 }
 
 /// Samples market and account for streams, for good.

@@ -69,6 +69,29 @@ fn a_repeat_returns_the_first_answer_and_another_body_is_a_conflict() {
 }
 
 #[test]
+fn eight_at_once_are_one_order() {
+    let shell = start();
+    for round in 0..5 {
+        let id = format!("race-{round}");
+        let answers: Vec<_> = std::thread::scope(|scope| {
+            let all: Vec<_> = (0..8).map(|_| scope.spawn(|| shell.order(&id, "0.5"))).collect();
+            all.into_iter().map(|one| one.join().unwrap().json()).collect()
+        });
+        let firsts = answers.iter().filter(|answer| answer["duplicate"] == false).count();
+        assert_eq!(firsts, 1, "{answers:?}");
+        assert!(answers.iter().all(|answer| answer["venue_order_id"] == answers[0]["venue_order_id"]));
+    }
+}
+
+#[test]
+fn a_full_ring_delays_an_order_and_loses_nothing() {
+    let shell = start();
+    shell.switches.full.store(500, Ordering::Relaxed);
+    assert_eq!(shell.order("patient", "0.5").status, 200);
+    assert_eq!(shell.switches.full.load(Ordering::Relaxed), 0);
+}
+
+#[test]
 fn a_risk_reject_names_reason_limit_and_observed() {
     let shell = start();
     let reject = shell.order("big", "11");

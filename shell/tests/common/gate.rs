@@ -23,6 +23,8 @@ pub struct Switches {
     pub dead: AtomicBool,
     /// The gate takes intents and says nothing.
     pub mute: AtomicBool,
+    /// How many more times the ring is full.
+    pub full: AtomicU64,
     /// The reason that every order is refused with; 0: none.
     pub refuse: AtomicU64,
 }
@@ -197,6 +199,10 @@ impl MemoryGate {
 
 impl GateLink for MemoryGate {
     fn submit_for(&mut self, intent: &Intent, ext: &OperatorExt) -> Result<u64, LinkRefusal> {
+        if self.switches.full.load(Ordering::Relaxed) > 0 {
+            self.switches.full.fetch_sub(1, Ordering::Relaxed);
+            return Err(LinkRefusal::Full);
+        }
         self.submitted += 1;
         if self.switches.mute.load(Ordering::Relaxed) {
             return Ok(self.submitted);
