@@ -296,8 +296,8 @@ mod tests {
 
     #[test]
     fn depth_survives_the_wire() {
-        let bid = Level { side: Side::Buy, price: 61_000_00, qty: 5 };
-        let ask = Level { side: Side::Sell, price: 61_001_00, qty: 0 };
+        let bid = Level { side: Side::Buy, price: 6_100_000, qty: 5 };
+        let ask = Level { side: Side::Sell, price: 6_100_100, qty: 0 };
         for levels in [[None, None], [Some(ask), None], [Some(bid), Some(ask)]] {
             let delta = DepthDelta { symbol: 1, event: 9, ts_ns: 7, levels, last: true, snapshot: false };
             assert_eq!(DepthDelta::decode(&delta.encode()), Ok(delta));
