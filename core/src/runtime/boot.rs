@@ -60,6 +60,8 @@ pub(super) fn boot(config: &CoreConfig) -> Result<Booted, CoreError> {
         hot_bytes: config.journal.hot_bytes,
         segment_bytes: config.journal.segment_bytes,
         min_free_bytes: config.journal.min_free_bytes,
+        // Tier `process` waits for no sync; rarer syncs leave the disk to the copying.
+        sync_interval: std::time::Duration::from_millis(100),
         ..JournalOptions::new(config.journal_dir(), config.hot_path())
     })?;
     let mut gate = Gate::new(capacity, 0, 0);

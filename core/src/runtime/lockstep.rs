@@ -16,6 +16,7 @@ use super::reactor::Reactor;
 use super::venue_port::VenuePort;
 use super::wait::Waiter;
 use crate::config::{Lockstep, Wait};
+use crate::journal::{Class, Writer};
 
 /// A strategy that does not finish its step within this is detached.
 const STEP_PATIENCE: Duration = Duration::from_secs(5);
@@ -146,7 +147,8 @@ impl Reactor {
 
     /// In lockstep the tape waits for the archiver, so that no answer depends on the disk's speed.
     fn wait_for_journal(&mut self) {
-        while !self.journal.room(crate::journal::Class::Order) && !self.journal.is_failed() {
+        let stuck = |journal: &Writer| journal.is_failed() || journal.is_disk_low();
+        while !self.journal.room(Class::Order) && !stuck(&self.journal) {
             std::thread::sleep(Duration::from_micros(50));
         }
     }
