@@ -265,12 +265,13 @@ impl OrderTable {
     }
 
     /// Puts an open order into its slot and at the end of its strategy's list.
+    #[inline(always)]
     pub fn enter(&mut self, mut order: Order, list: &mut OpenList) -> u32 {
         let slot = self.slot_of(order.id);
         self.next_sequence = (order.id & SEQUENCE) + 1;
         self.open += 1;
         (order.prev, order.next) = (list.tail, NIL);
-        self.slots[slot as usize] = order;
+        *self.at_mut(slot) = order;
         match list.tail {
             NIL => list.head = slot,
             tail => self.at_mut(tail).next = slot,

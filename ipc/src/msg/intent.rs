@@ -1,8 +1,8 @@
 //! What a strategy asks for.
 
 use super::{
-    AccountId, DecodeError, OrderId, OrderType, PAYLOAD_WORDS, Side, StrategyId, SymbolId, Tif, Words, bits, enum_field,
-    kind, wire_enum,
+    AccountId, DecodeError, OrderId, OrderType, PAYLOAD_WORDS, Side, StrategyId, SymbolId, Tif, Words, bits,
+    enum_field, kind, wire_enum,
 };
 
 /// An idempotency key: chosen by the client, unique per strategy inside the dedup window. 0 means "no key".
@@ -75,7 +75,14 @@ pub struct Intent {
 impl Intent {
     /// A good-till-cancelled limit order without time to live.
     #[must_use]
-    pub const fn limit(symbol: SymbolId, side: Side, price: i64, qty: i64, key: Key, client_ts_ns: u64) -> Self {
+    pub const fn limit(
+        symbol: SymbolId,
+        side: Side,
+        price: i64,
+        qty: i64,
+        key: Key,
+        client_ts_ns: u64,
+    ) -> Self {
         Self {
             kind: IntentKind::New,
             side,
@@ -139,6 +146,7 @@ impl Intent {
     ///
     /// # Errors
     /// [`DecodeError`] on an unknown kind, an enum out of range or an undefined flag.
+    #[inline]
     pub fn decode(w: &Words) -> Result<Self, DecodeError> {
         let kind = IntentKind::from_wire(bits(w[0], 0, 8)).ok_or(DecodeError::UnknownKind(w[0] as u8))?;
         let flags = bits(w[0], 32, 16) as u16;
@@ -284,7 +292,10 @@ mod tests {
         };
         assert_eq!(Intent::decode(&intent.encode()), Ok(intent));
         let cancel = Intent::cancel_by_key(3, 0x1234_5678_9abc_def0_0fed_cba9_8765_4321, 5, 6);
-        assert_eq!(Intent::decode(&cancel.encode()).unwrap().target_key(), 0x1234_5678_9abc_def0_0fed_cba9_8765_4321);
+        assert_eq!(
+            Intent::decode(&cancel.encode()).unwrap().target_key(),
+            0x1234_5678_9abc_def0_0fed_cba9_8765_4321
+        );
     }
 
     #[test]

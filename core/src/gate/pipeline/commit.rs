@@ -16,8 +16,7 @@ use crate::gate::window::{Entry, Probe};
 impl Gate {
     /// Makes a verdict true once its record is journalled at `journal_seq`. A verdict without a record changes nothing.
     ///
-    /// Nothing but other commits of *other* verdicts' duplicates may stand between deciding and committing: the reactor
-    /// decides, appends, publishes and commits one intent before it decides the next.
+    /// A verdict belongs to the state it was decided in: no other record may be applied between [`Gate::decide`] and this.
     pub fn commit(&mut self, verdict: &Verdict, journal_seq: u64) {
         if let Some(record) = &verdict.record {
             self.enact(record, verdict.plan, journal_seq);
@@ -128,6 +127,8 @@ impl Gate {
         self.enter(order);
     }
 
+    #[cold]
+    #[inline(never)]
     fn enter_flattening(&mut self, record: &DecisionRecord) {
         let flat = self
             .registered(record.strategy)
@@ -150,12 +151,14 @@ impl Gate {
         });
     }
 
+    #[inline(always)]
     fn enter(&mut self, mut order: Order) {
         let Some(position) = self.position_for(order.strategy, order.symbol) else { return };
         order.position = position;
         let Some(Some(tables)) = self.strategies.get_mut(usize::from(order.strategy)) else { return };
+        let (place, qty, units) = (order.place(), order.reserved_qty(), order.reserved_units());
         self.orders.enter(order, &mut tables.open);
-        self.reserve(&order.place(), order.reserved_qty(), order.reserved_units());
+        self.reserve(&place, qty, units);
     }
 
     /// The index of a position, which exists from now on; `None`: the store is full (checked before acceptance).
