@@ -11,7 +11,7 @@ const symbols = new Map();   // name -> {tick, lot, price_scale, qty_scale}
 const market = new Map();    // name -> {price, bid, ask, stale}
 const history = new Map();   // name -> [{t, price, bid, ask}]
 const orders = new Map();    // client_order_id -> state
-let fills = [], positions = [], lastId = null, stream = null, linkUp = false, gateUp = null, lostSince = null, previous = null;
+let fills = [], positions = [], lastId = null, stream = null, linkUp = false, gateUp = null, lostSince = null, previous = null, retry = null;
 let dirty = new Set();
 
 // ---- words and numbers ----
@@ -168,7 +168,7 @@ function lost() {
   lostSince ??= new Date();
   touch("link");
   stream.close();
-  setTimeout(connect, 1_000);
+  retry ??= setTimeout(() => { retry = null; connect(); }, 1_000);
 }
 
 // ---- asking ----
