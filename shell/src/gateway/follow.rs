@@ -13,7 +13,7 @@ use super::Gateway;
 /// Records applied under one lock.
 const BURST: usize = 512;
 /// Slots behind the gate from which on events are not rendered: far more than the ring could keep.
-const QUIET_ABOVE_SLOTS: u64 = 400_000;
+const QUIET_ABOVE_SLOTS: u64 = 200_000;
 const IDLE_MIN: Duration = Duration::from_micros(250);
 const IDLE_MAX: Duration = Duration::from_millis(4);
 const RETRY: Duration = Duration::from_millis(500);
