@@ -82,8 +82,8 @@ impl Entry {
 pub(super) struct Spot {
     hash: u64,
     slot: u32,
-    /// The slot is free only once the oldest generation has gone.
-    rotate: bool,
+    /// The slot is free only after so many rotations.
+    rotations: u8,
 }
 
 /// What the window knows of a key.
@@ -196,7 +196,7 @@ impl DedupWindow {
             let slot = home * LANES + lane;
             // The line that commit will write: on its way while the other steps run.
             prefetch_write(&self.entries[slot]);
-            return Probe::Vacant(Spot { hash, slot: slot as u32, rotate: false });
+            return Probe::Vacant(Spot { hash, slot: slot as u32, rotations: 0 });
         }
         self.crowded(hash, home)
     }
@@ -213,7 +213,8 @@ impl DedupWindow {
     pub fn insert(&mut self, spot: Spot, entry: Entry, client_ts_ns: u64, now_ns: u64, ttl_ns: u64) {
         let slot = spot.slot as usize;
         let (home, fingerprint) = self.place(spot.hash);
-        if spot.rotate || self.is_rotation_due(now_ns, ttl_ns) {
+        let due = u8::from(self.is_rotation_due(now_ns, ttl_ns));
+        for _ in 0..spot.rotations.max(due) {
             self.rotate();
         }
         let generation = usize::from(self.current);
@@ -253,21 +254,26 @@ impl DedupWindow {
     /// The home bucket is full: the neighbour, or the place of the oldest generation once that may go.
     #[cold]
     fn crowded(&self, hash: u64, home: usize) -> Probe<'_> {
-        let spot = |bucket: usize, lane: usize, rotate: bool| {
-            Probe::Vacant(Spot { hash, slot: (bucket * LANES + lane) as u32, rotate })
+        let spot = |bucket: usize, lane: usize, rotations: u8| {
+            Probe::Vacant(Spot { hash, slot: (bucket * LANES + lane) as u32, rotations })
         };
         let lane = first_free(&self.tags[home ^ 1], self.expired);
         if lane < LANES {
-            return spot(home ^ 1, lane, false);
+            return spot(home ^ 1, lane, 0);
         }
         if self.swept < self.tags.len() {
             return Probe::Full;
         }
-        let oldest = self.oldest() << GENERATION_SHIFT;
+        // Generations without keys leave nothing to sweep: they go with the oldest that has some.
+        let empty =
+            (1..LIVE).rev().take_while(|n| self.counts[usize::from(back(self.current, *n))] == 0).count()
+                as u16;
+        let Some(n) = (LIVE - 1).checked_sub(empty).filter(|n| *n > 0) else { return Probe::Full };
+        let oldest = back(self.current, n) << GENERATION_SHIFT;
         for bucket in [home, home ^ 1] {
             let lane = first_free(&self.tags[bucket], oldest);
             if lane < LANES {
-                return spot(bucket, lane, true);
+                return spot(bucket, lane, (LIVE - n) as u8);
             }
         }
         Probe::Full
@@ -345,4 +351,45 @@ fn first_free(bucket: &Bucket, expired: u16) -> usize {
         first = first.min(if free { lane as u16 } else { u16::MAX });
     }
     usize::from(first)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn put(window: &mut DedupWindow, key: Key, now_ns: u64) -> bool {
+        let Probe::Vacant(spot) = window.probe(key) else { return false };
+        window.insert(spot, Entry { key, ..Entry::EMPTY }, now_ns, now_ns, u64::MAX);
+        true
+    }
+
+    fn at_home(window: &DedupWindow, bucket: usize) -> impl Iterator<Item = Key> {
+        (1..).filter(move |key| window.place(window.hash(*key)).0 == bucket)
+    }
+
+    #[test]
+    fn a_full_bucket_spills_to_its_neighbour_and_is_found_there() {
+        let mut window = DedupWindow::new(64, 1);
+        let keys: Vec<Key> = at_home(&window, 2).take(40).collect();
+        for (key, now_ns) in keys.iter().zip(1..) {
+            assert!(put(&mut window, *key, now_ns));
+        }
+        assert!(keys.iter().all(|key| matches!(window.probe(*key), Probe::Known(_))));
+        assert_eq!((window.keys(), window.entries().count()), (40, 40));
+    }
+
+    #[test]
+    fn a_full_pair_gives_up_the_oldest_generation_and_never_a_younger_one() {
+        let mut window = DedupWindow::new(128, 1);
+        let keys: Vec<Key> = at_home(&window, 0).take(1_000).collect();
+        let mut busy = 0;
+        for (key, now_ns) in keys.iter().zip(1..) {
+            busy += u32::from(!put(&mut window, *key, now_ns));
+            let forgotten =
+                keys.iter().zip(1..=now_ns).filter(|(k, _)| !matches!(window.probe(**k), Probe::Known(_)));
+            // What was stored and is gone is behind the horizon: nobody takes it for new.
+            assert!(forgotten.last().is_none_or(|(_, at)| at <= window.horizon_ns() || busy > 0));
+        }
+        assert!(window.keys() <= 64 && busy == 0, "{} keys, {busy} busy", window.keys());
+    }
 }
