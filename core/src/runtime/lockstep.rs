@@ -176,7 +176,8 @@ impl Reactor {
                         if let Err(fault) = self.decide_one(at, &words, None, position, now_ns) {
                             self.retire(at, Some(fault));
                         }
-                        self.counters.record(Histo::DecisionNs, self.clock.now_ns().saturating_sub(started_ns));
+                        self.counters
+                            .record(Histo::DecisionNs, self.clock.now_ns().saturating_sub(started_ns));
                     }
                 }
                 Err(fault) => self.retire(at, Some(fault)),

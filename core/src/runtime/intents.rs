@@ -1,0 +1,121 @@
+//! Intents: read, decided, journalled, answered; then the private tables.
+
+use ringfence_ipc::counters::{Counter, Histo};
+use ringfence_ipc::handshake::Role;
+use ringfence_ipc::msg::{Decision, DurabilityTier, Outcome, Words};
+
+use super::mailbox::PortFault;
+use super::reactor::Reactor;
+use crate::gate::{Request, Room};
+
+impl Reactor {
+    /// Decides up to `limit` intents of one client. While one is decided, what the next will need is on its way.
+    pub fn serve_intents(&mut self, at: usize, limit: usize) -> Result<usize, PortFault> {
+        let mut served = 0;
+        let mut started_ns = 0;
+        let Some(port) = &mut self.ports[at] else { return Ok(0) };
+        let Some(mut head) = port.intents.peek()? else { return Ok(0) };
+        while served < limit {
+            let Some(port) = &mut self.ports[at] else { break };
+            if !port.draining && !port.has_decision_room()? {
+                self.counters.inc(Counter::FullEventRings);
+                break;
+            }
+            if served == 0 {
+                started_ns = self.pass_now_ns();
+                self.counters.record(Histo::RingNs, started_ns.saturating_sub(head.words[5]));
+            }
+            let Some(port) = &mut self.ports[at] else { break };
+            let ext = if head.slots == 1 { None } else { Some(port.intents.continuation(1)?) };
+            let position = port.intents.position();
+            port.intents.advance(head.slots);
+            let next = port.intents.peek();
+            if let Ok(Some(next)) = &next {
+                self.gate.prefetch(port.strategy, &next.words);
+            }
+            self.decide_one(at, &head.words, ext.as_ref(), position, started_ns)?;
+            served += 1;
+            match next? {
+                Some(next) => head = next,
+                None => break,
+            }
+        }
+        if served > 0 {
+            self.count_served(served as u64, started_ns);
+        }
+        Ok(served)
+    }
+
+    /// Decide, journal, answer, and only then update the private tables and hand the command over.
+    #[inline]
+    pub fn decide_one(
+        &mut self,
+        at: usize,
+        words: &Words,
+        ext: Option<&Words>,
+        position: u64,
+        now_ns: u64,
+    ) -> Result<(), PortFault> {
+        let room = Room { venue: self.venue.space(), journal: self.journal_space() };
+        let Some(port) = &mut self.ports[at] else { return Ok(()) };
+        let verdict = self.gate.decide(&Request {
+            strategy: port.strategy,
+            operator: port.role == Role::Operator,
+            words,
+            ext,
+            now_ns,
+            position,
+            room,
+            reference: None,
+            tier: DurabilityTier::Process,
+        });
+        let mut decision = verdict.decision;
+        if let Some(record) = &verdict.record {
+            self.records += 1;
+            decision.journal_seq = self.journal.append(&record.encode());
+        }
+        // A draining client reads nothing any more; the journal keeps its answers.
+        if !port.draining {
+            let told = port.events.push1(&decision.encode()).map_err(PortFault::Ring)?;
+            debug_assert!(told.is_some(), "room was looked at before the intent was read");
+        }
+        self.gate.commit(&verdict, decision.journal_seq);
+        if let Some(command) = verdict.command {
+            self.venue.push(command, now_ns);
+            self.tally.commands += 1;
+        }
+        self.count_decision(&decision);
+        Ok(())
+    }
+
+    #[inline]
+    fn count_decision(&mut self, decision: &Decision) {
+        self.tally.intents += 1;
+        if decision.outcome == Outcome::Accepted && !decision.duplicate {
+            self.tally.accepted += 1;
+        } else {
+            self.count_refused(decision);
+        }
+    }
+
+    #[cold]
+    fn count_refused(&self, decision: &Decision) {
+        let counters = &self.counters;
+        if decision.duplicate {
+            counters.inc(Counter::Duplicates);
+        } else {
+            counters.reject(decision.reason);
+            let transient = decision.tier == DurabilityTier::None;
+            counters.inc(if transient { Counter::TransientRejects } else { Counter::Rejected });
+        }
+    }
+
+    /// Residence in the gate, an upper bound for each intent of the batch: from the clock read that saw the first to
+    /// the one after the last was answered. The second read is off the path of every answer.
+    fn count_served(&mut self, served: u64, started_ns: u64) {
+        if self.tape_now_ns.is_none() {
+            let residence_ns = self.clock.now_ns().saturating_sub(started_ns);
+            self.counters.record_n(Histo::DecisionNs, residence_ns, served);
+        }
+    }
+}

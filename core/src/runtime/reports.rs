@@ -1,0 +1,124 @@
+//! What the venue says: journalled, told to the strategy, booked. And what the market says.
+
+use ringfence_ipc::counters::{Counter, Histo};
+use ringfence_ipc::journal::{Record, encode_report};
+use ringfence_ipc::msg::{Report, ReportKind, Words};
+
+use super::mailbox::PortFault;
+use super::reactor::{NO_PORT, REPORTS_PER_PASS, Reactor};
+use crate::gate::Space;
+use crate::journal::Class;
+
+/// Market messages applied in one pass.
+const QUOTES_PER_PASS: usize = 64;
+
+impl Reactor {
+    /// Books what the venue reported, and hands over cancels that a mass cancel still owes.
+    pub fn book_reports(&mut self) -> bool {
+        let reported = self.venue.has_reports();
+        if reported {
+            let now_ns = self.pass_now_ns();
+            let mut reports = std::mem::take(&mut self.reports);
+            let limit = self.reports_that_fit();
+            self.venue.take_reports(limit, &mut reports);
+            for report in &reports {
+                self.book(report, now_ns);
+            }
+            self.reports = reports;
+        }
+        if self.gate.mass_cancels_owed() > 0 {
+            let now_ns = self.pass_now_ns();
+            while self.venue.space() > Space::Full {
+                let Some(command) = self.gate.next_mass_cancel(now_ns) else { break };
+                self.venue.push(command, now_ns);
+                self.tally.commands += 1;
+            }
+        }
+        reported
+    }
+
+    /// Reports that the journal can take now, at most a pass's worth.
+    pub fn reports_that_fit(&mut self) -> usize {
+        if self.journal.room_for(Class::Reserved, REPORTS_PER_PASS as u64) {
+            REPORTS_PER_PASS
+        } else {
+            usize::from(self.journal.room(Class::Reserved))
+        }
+    }
+
+    /// One report: journal, books, the strategy's ring.
+    pub fn book(&mut self, report: &Report, now_ns: u64) {
+        let Ok(mut booked) = self.gate.book(report, now_ns) else {
+            self.counters.inc(Counter::UnbookedReports);
+            return;
+        };
+        let seq = self.append(&encode_report(&booked));
+        booked.journal_seq = seq;
+        self.tell(&booked);
+        if booked.kind == ReportKind::Accepted
+            && let Some(order) = self.gate.order(booked.order_id)
+        {
+            self.counters.record(Histo::OrderRoundtripNs, now_ns.saturating_sub(order.created_ns));
+        }
+        self.gate.apply_report(&booked, seq);
+        self.tally.reports += 1;
+        if booked.kind == ReportKind::Fill {
+            self.counters.inc(Counter::Fills);
+        }
+    }
+
+    /// Puts a report into its strategy's ring. A ring that cannot take it belongs to a client that stopped reading: it
+    /// is detached, and resumes from the journal.
+    fn tell(&mut self, report: &Report) {
+        let at = self.by_strategy.get(usize::from(report.strategy)).copied().unwrap_or(NO_PORT);
+        let Some(Some(port)) = self.ports.get_mut(usize::from(at)) else { return };
+        if port.draining {
+            return;
+        }
+        match port.push_report(&report.encode()) {
+            Ok(true) => {}
+            Ok(false) => self.retire(usize::from(at), Some(PortFault::Lagging)),
+            Err(fault) => self.retire(usize::from(at), Some(PortFault::Ring(fault))),
+        }
+    }
+
+    /// Applies a feed's quotes and trades.
+    pub fn serve_quotes(&mut self, at: usize) -> Result<usize, PortFault> {
+        let mut served = 0;
+        let mut now_ns = 0;
+        while served < QUOTES_PER_PASS {
+            let Some(port) = &mut self.ports[at] else { break };
+            let Some(head) = port.intents.peek().map_err(PortFault::Ring)? else { break };
+            port.intents.advance(head.slots);
+            if served == 0 {
+                now_ns = self.pass_now_ns();
+            }
+            self.on_market(&head.words, now_ns);
+            served += 1;
+        }
+        Ok(served)
+    }
+
+    /// One quote or trade: market cell, reference, and now and then a journalled mark.
+    pub fn on_market(&mut self, words: &Words, now_ns: u64) {
+        let Some((symbol, view)) = self.market.apply(words, now_ns) else {
+            self.counters.inc(Counter::MalformedMessages);
+            return;
+        };
+        let due = self.gate.set_reference(
+            symbol,
+            view.bid_price,
+            view.ask_price,
+            view.last_price,
+            now_ns,
+            view.event,
+        );
+        if let Some(mark) = due.filter(|_| self.journal.room(Class::Order)) {
+            let record = Record::Mark(mark);
+            let seq = self.append(&record.encode());
+            // A mark names a symbol of this gate's own table: applying it cannot fail.
+            let _ = self.gate.apply(seq, &record);
+        }
+        self.counters.inc(Counter::MarketMessages);
+    }
+}
