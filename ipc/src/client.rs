@@ -80,6 +80,7 @@ impl Client {
         let connection = Connection::open(&options, None)?;
         let (intents, events) = rings(&connection)?;
         let pending = VecDeque::with_capacity(pending_capacity(&connection));
+        let last_seq = connection.begins_at.saturating_sub(1);
         Ok(Self {
             options,
             connection,
@@ -89,7 +90,7 @@ impl Client {
             missed: VecDeque::new(),
             backlog: VecDeque::new(),
             next_user_position: 0,
-            last_seq: 0,
+            last_seq,
             fault: None,
             lost_told: false,
         })
@@ -236,6 +237,7 @@ impl Client {
         for slots in std::mem::take(&mut self.connection.missed) {
             self.replay_missed(&slots);
         }
+        self.last_seq = self.last_seq.max(self.connection.begins_at.saturating_sub(1));
         self.resend();
         Ok(())
     }
@@ -339,7 +341,8 @@ impl Client {
         self.connection.welcome.lockstep
     }
 
-    /// The newest journal position this client has seen.
+    /// The journal position up to which this client has seen every event of its own; before its first event, where it
+    /// attached.
     #[must_use]
     pub fn last_seq(&self) -> u64 {
         self.last_seq

@@ -103,6 +103,8 @@ pub(crate) struct Connection {
     pub(crate) clock: Clock,
     /// Events between `last_seq` and the fresh ring, oldest first.
     pub(crate) missed: Vec<Vec<Words>>,
+    /// Journal position from which on events are in the fresh ring.
+    pub(crate) begins_at: u64,
 }
 
 impl Connection {
@@ -138,17 +140,17 @@ impl Connection {
         let clock = Clock::from_calibration(layout::read_calibration(&events)?);
         socket::send(socket.as_fd(), &Packet::Mapped, &[]).map_err(SocketError::Io)?;
         let mut missed = Vec::new();
-        loop {
+        let begins_at = loop {
             match receive(socket.as_fd(), deadline)?.0 {
                 Packet::Missed(events) => missed.extend(events),
-                Packet::Active { .. } => break,
+                Packet::Active { journal_position } => break journal_position,
                 _ => return Err(AttachError::Silent("expected missed events or active")),
             }
-        }
+        };
         let socket = Arc::new(socket);
         let lost = Arc::new(AtomicBool::new(false));
         watch(Arc::clone(&socket), Arc::clone(&lost))?;
-        Ok(Self { socket, lost, welcome, intents, events, market, clock, missed })
+        Ok(Self { socket, lost, welcome, intents, events, market, clock, missed, begins_at })
     }
 
     /// Whether the gate is gone. Set by the watcher thread; a dead gate writes nothing.

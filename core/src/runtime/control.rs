@@ -32,6 +32,10 @@ const TICK: Duration = Duration::from_millis(2);
 const IDLE_TICK: Duration = Duration::from_millis(20);
 /// Connections that may be in their handshake beside the attached clients.
 const HANDSHAKES: usize = 32;
+/// Packets read from one connection in one turn: one that floods its socket delays nobody for longer.
+const PACKETS_PER_TURN: usize = 64;
+/// Connections accepted in one turn.
+const ACCEPTS_PER_TURN: usize = 64;
 /// Attach attempts per second; a burst of as many is let through.
 const ATTACHES_PER_S: f64 = 200.0;
 
@@ -86,6 +90,10 @@ struct Loop {
     poll: Poll,
     peers: Vec<Option<Peer>>,
     mail: VecDeque<ToGate>,
+    /// Connections that had more to say than one turn reads.
+    unread: Vec<usize>,
+    /// More connections wait than one turn accepts.
+    unaccepted: bool,
     tokens: f64,
     refilled: Instant,
     gate_stopped: bool,
@@ -106,6 +114,8 @@ impl Control {
             poll,
             peers,
             mail: VecDeque::new(),
+            unread: Vec::new(),
+            unaccepted: false,
             tokens: ATTACHES_PER_S,
             refilled: now,
             gate_stopped: false,
@@ -121,11 +131,21 @@ impl Loop {
         let mut stop_sent = false;
         while !self.gate_stopped {
             let waiting = !self.mail.is_empty() || self.peers.iter().flatten().any(|peer| !peer.is_settled());
-            let tick = if waiting { TICK } else { IDLE_TICK };
+            let tick = match (self.unaccepted || !self.unread.is_empty(), waiting) {
+                (true, _) => Duration::ZERO,
+                (false, true) => TICK,
+                (false, false) => IDLE_TICK,
+            };
             if let Err(error) = self.poll.poll(&mut events, Some(tick))
                 && error.kind() != io::ErrorKind::Interrupted
             {
                 warn!(%error, "control poll failed");
+            }
+            if std::mem::take(&mut self.unaccepted) {
+                self.accept();
+            }
+            for at in std::mem::take(&mut self.unread) {
+                self.on_socket(at);
             }
             for event in &events {
                 match event.token() {
@@ -150,7 +170,7 @@ impl Loop {
     }
 
     fn accept(&mut self) {
-        loop {
+        for _ in 0..ACCEPTS_PER_TURN {
             let accepted = socket::accept(self.control.listener.as_fd());
             let (socket, credentials) = match accepted {
                 Ok(Some(accepted)) => accepted,
@@ -164,10 +184,12 @@ impl Loop {
             self.refilled = Instant::now();
             self.tokens = (self.tokens + elapsed * ATTACHES_PER_S).min(ATTACHES_PER_S);
             let Some(at) = self.peers.iter().position(Option::is_none) else {
+                self.control.counters.inc(Counter::AttachesRefused);
                 refuse(&socket, RefusalCode::Full, "no free connection: detach a client first");
                 continue;
             };
             if self.tokens < 1.0 {
+                self.control.counters.inc(Counter::AttachesRefused);
                 refuse(&socket, RefusalCode::RateLimited, "too many attaches at once: try again in a second");
                 continue;
             }
@@ -176,6 +198,7 @@ impl Loop {
                 warn!(%error, "cannot watch a connection");
             }
         }
+        self.unaccepted = true;
     }
 
     fn add(&mut self, at: usize, socket: OwnedFd, credentials: PeerCredentials) -> io::Result<()> {
@@ -202,10 +225,14 @@ impl Loop {
         Ok(())
     }
 
-    /// Reads what a connection says, packet by packet; edge-triggered, so until there is nothing.
+    /// Reads what a connection says, packet by packet; edge-triggered, so until there is nothing or its turn is over.
+    /// Whoever was refused is no longer listened to.
     fn on_socket(&mut self, at: usize) {
-        loop {
+        for _ in 0..PACKETS_PER_TURN {
             let Some(Some(peer)) = self.peers.get_mut(at) else { return };
+            if matches!(peer.stage, Stage::Leaving) {
+                return;
+            }
             match socket::receive(peer.socket.as_fd(), false) {
                 Ok(Received::Packet(packet, _)) => self.on_packet(at, packet),
                 Ok(Received::Nothing) => return,
@@ -216,6 +243,9 @@ impl Loop {
                     return self.on_death(at);
                 }
             }
+        }
+        if !self.unread.contains(&at) {
+            self.unread.push(at);
         }
     }
 
@@ -234,6 +264,7 @@ impl Loop {
         if let Err((code, text)) = outcome {
             if let Some(Some(peer)) = self.peers.get_mut(at) {
                 info!(pid = peer.credentials.pid, ?code, text, "refused");
+                self.control.counters.inc(Counter::AttachesRefused);
                 peer.refuse(code, &text);
             }
             self.on_death(at);
@@ -257,7 +288,9 @@ impl Loop {
             let tables = self.control.setup.strategy_tables(record);
             self.mail.push_back(ToGate::Install { record: *record, tables });
         }
-        let ticket = Registry::new_ticket().map_err(internal)?;
+        // A ticket outlives every attachment it resumes: were a new one given each time, a gate killed between writing
+        // it down and telling the client would leave the client with one that no longer counts.
+        let ticket = hello.ticket.map_or_else(Registry::new_ticket, Ok).map_err(internal)?;
         let (pending, welcome) =
             self.control.setup.prepare(hello, peer.client, &admitted, ticket).map_err(internal)?;
         let sent = socket::send(peer.socket.as_fd(), &Packet::Welcome(welcome), &pending.fds());
@@ -363,8 +396,9 @@ impl Loop {
                     warn!(client = port.client, ?fault, "client detached by the gate");
                 }
                 if let Some(at) = self.find(port.client) {
-                    if let (Some(Some(peer)), Some(_)) = (self.peers.get_mut(at), fault) {
-                        peer.refuse(RefusalCode::Protocol, fault_text(fault));
+                    if let (Some(Some(peer)), Some(fault)) = (self.peers.get_mut(at), fault) {
+                        let (code, text) = fault_refusal(fault);
+                        peer.refuse(code, text);
                     }
                     self.remove(at);
                 }
@@ -447,12 +481,13 @@ fn refuse(socket: &OwnedFd, code: RefusalCode, text: &str) {
     let _ = socket::send(socket.as_fd(), &Packet::Refused { code, text: text.to_owned() }, &[]);
 }
 
-fn fault_text(fault: Option<PortFault>) -> &'static str {
+fn fault_refusal(fault: PortFault) -> (RefusalCode, &'static str) {
     match fault {
-        Some(PortFault::Ring(_)) => "your ring broke the protocol: quarantined",
-        Some(PortFault::Lagging) => "you stopped reading your events: resume with your ticket",
-        Some(PortFault::Silent) => "lockstep: your step was not finished in 5 s",
-        None => "",
+        PortFault::Ring(_) => (RefusalCode::Protocol, "your ring broke the protocol: quarantined"),
+        PortFault::Lagging => {
+            (RefusalCode::Lagging, "you stopped reading your events: resume with your ticket")
+        }
+        PortFault::Silent => (RefusalCode::Protocol, "lockstep: your step was not finished in 5 s"),
     }
 }
 

@@ -3,6 +3,7 @@
 mod attach;
 mod boot;
 mod control;
+mod intents;
 mod lockstep;
 mod mailbox;
 mod missed;
@@ -11,6 +12,7 @@ mod port;
 mod quotes;
 mod reactor;
 mod registry;
+mod reports;
 mod summary;
 mod venue_port;
 mod wait;
@@ -43,7 +45,9 @@ use missed::JournalPaths;
 use paper_thread::PaperThread;
 use quotes::Quotes;
 use reactor::{Parts, Reactor};
-use venue_port::{BLANK_COMMAND, BLANK_REPORT, COMMAND_SLOTS, REPORT_SLOTS, VenuePort, touched_ring, touched_vec};
+use venue_port::{
+    BLANK_COMMAND, BLANK_REPORT, COMMAND_SLOTS, REPORT_SLOTS, VenuePort, touched_ring, touched_vec,
+};
 
 /// Why a core cannot start or go on.
 #[derive(Debug, thiserror::Error)]
@@ -113,6 +117,9 @@ pub enum CoreError {
     },
 }
 
+/// What [`Core::start_with`] runs on the gate thread.
+pub type OnGateThread = Box<dyn FnOnce() + Send>;
+
 /// A running core.
 pub struct Core {
     stop: Arc<AtomicBool>,
@@ -132,6 +139,15 @@ impl Core {
     /// # Errors
     /// [`CoreError`]; nothing runs then.
     pub fn start(config: CoreConfig) -> Result<Self, CoreError> {
+        Self::start_with(config, Box::new(|| ()))
+    }
+
+    /// As [`Core::start`]; the gate thread runs `on_gate_thread` once before its first pass. So that a test or a bench
+    /// can watch that thread from inside: a system-call filter, an allocation counter, a scheduling class.
+    ///
+    /// # Errors
+    /// As [`Core::start`].
+    pub fn start_with(config: CoreConfig, on_gate_thread: OnGateThread) -> Result<Self, CoreError> {
         let cpus = std::thread::available_parallelism().map_or(1, usize::from);
         if config.wait == crate::config::Wait::Spin && cpus < 2 {
             return Err(CoreError::SpinRefused { cpus });
@@ -243,7 +259,7 @@ impl Core {
             counters: reactor.counters.clone(),
         };
         let paper = paper_thread.map(|thread| spawn("ringfence-paper", move || thread.run())).transpose()?;
-        let gate = spawn_gate(reactor, reentry, &config)?;
+        let gate = spawn_gate(reactor, reentry, &config, on_gate_thread)?;
         let control = spawn("ringfence-ctl", move || control.run())?;
         info!(epoch, socket = %config.socket_path().display(), "gate is running");
         Ok(Self { stop, paper_stop, control, gate, paper, archiver, config, symbols, epoch })
@@ -324,6 +340,7 @@ fn spawn_gate(
     mut reactor: Reactor,
     reentry: Vec<Command>,
     config: &CoreConfig,
+    on_gate_thread: OnGateThread,
 ) -> Result<JoinHandle<Reactor>, CoreError> {
     let (pin, wait, lockstep) = (config.pin, config.wait, config.lockstep.clone());
     spawn("ringfence-gate", move || {
@@ -338,6 +355,7 @@ fn spawn_gate(
             }
             reactor.venue.push(command, reactor.now_ns());
         }
+        on_gate_thread();
         match &lockstep {
             Some(settings) => reactor.run_lockstep(settings, wait),
             None => reactor.run(wait),

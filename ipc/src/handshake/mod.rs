@@ -143,6 +143,8 @@ pub enum RefusalCode {
     Internal = 10,
     /// The journal no longer holds everything since `last_seq`.
     TooOld = 11,
+    /// The client did not read its events; resuming brings them.
+    Lagging = 12,
 }
 
 impl RefusalCode {
@@ -159,6 +161,7 @@ impl RefusalCode {
             9 => Self::Stopping,
             10 => Self::Internal,
             11 => Self::TooOld,
+            12 => Self::Lagging,
             _ => return None,
         })
     }
@@ -166,6 +169,14 @@ impl RefusalCode {
     /// Whether trying again later can help.
     #[must_use]
     pub const fn is_transient(self) -> bool {
-        matches!(self, Self::NameTaken | Self::Full | Self::RateLimited | Self::Internal | Self::Stopping)
+        matches!(
+            self,
+            Self::NameTaken
+                | Self::Full
+                | Self::RateLimited
+                | Self::Internal
+                | Self::Stopping
+                | Self::Lagging
+        )
     }
 }
