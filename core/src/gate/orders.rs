@@ -3,6 +3,7 @@
 //! `id = epoch << 48 | sequence`, slot = sequence mod capacity. Sequences whose slot still holds an open order are skipped.
 //! A final order stays readable until a later sequence takes its slot, so that a late fill finds it.
 
+use ringfence_ipc::hint::prefetch_write;
 use ringfence_ipc::msg::{
     Command, CommandKind, Key, OrderId, OrderState, OrderType, Side, StrategyId, SymbolId, Tif,
 };
@@ -16,6 +17,9 @@ pub(super) const NIL: u32 = u32::MAX;
 const PROBES: u64 = 64;
 const SEQUENCE_BITS: u32 = 48;
 const SEQUENCE: u64 = (1 << SEQUENCE_BITS) - 1;
+
+/// Slots that are fetched for writing before their turn.
+const SLOTS_AHEAD: u64 = 4;
 
 /// Bits of [`Order::marks`].
 pub(super) mod mark {
@@ -269,6 +273,10 @@ impl OrderTable {
     pub fn enter(&mut self, mut order: Order, list: &mut OpenList) -> u32 {
         let slot = self.slot_of(order.id);
         self.next_sequence = (order.id & SEQUENCE) + 1;
+        // The table is walked round and round: by its turn a slot has left the near caches.
+        let ahead = self.at(self.slot_of(order.id.wrapping_add(SLOTS_AHEAD)));
+        prefetch_write(ahead);
+        prefetch_write(&ahead.key);
         self.open += 1;
         (order.prev, order.next) = (list.tail, NIL);
         *self.at_mut(slot) = order;

@@ -82,8 +82,8 @@ impl Entry {
 pub(super) struct Spot {
     hash: u64,
     slot: u32,
-    /// The slot is free only after so many rotations.
-    rotations: u8,
+    /// The slot is free only after so many rotations. As wide as `slot`, so that no copy reads what was stored in parts.
+    rotations: u32,
 }
 
 /// What the window knows of a key.
@@ -179,7 +179,7 @@ impl DedupWindow {
     }
 
     /// Looks `key` up.
-    #[inline]
+    #[inline(always)]
     pub fn probe(&self, key: Key) -> Probe<'_> {
         let hash = self.hash(key);
         let (home, fingerprint) = self.place(hash);
@@ -213,7 +213,7 @@ impl DedupWindow {
     pub fn insert(&mut self, spot: Spot, entry: Entry, client_ts_ns: u64, now_ns: u64, ttl_ns: u64) {
         let slot = spot.slot as usize;
         let (home, fingerprint) = self.place(spot.hash);
-        let due = u8::from(self.is_rotation_due(now_ns, ttl_ns));
+        let due = u32::from(self.is_rotation_due(now_ns, ttl_ns));
         for _ in 0..spot.rotations.max(due) {
             self.rotate();
         }
@@ -254,7 +254,7 @@ impl DedupWindow {
     /// The home bucket is full: the neighbour, or the place of the oldest generation once that may go.
     #[cold]
     fn crowded(&self, hash: u64, home: usize) -> Probe<'_> {
-        let spot = |bucket: usize, lane: usize, rotations: u8| {
+        let spot = |bucket: usize, lane: usize, rotations: u32| {
             Probe::Vacant(Spot { hash, slot: (bucket * LANES + lane) as u32, rotations })
         };
         let lane = first_free(&self.tags[home ^ 1], self.expired);
@@ -273,7 +273,7 @@ impl DedupWindow {
         for bucket in [home, home ^ 1] {
             let lane = first_free(&self.tags[bucket], oldest);
             if lane < LANES {
-                return spot(bucket, lane, (LIVE - n) as u8);
+                return spot(bucket, lane, u32::from(LIVE - n));
             }
         }
         Probe::Full

@@ -2,48 +2,60 @@
 
 use ringfence_ipc::counters::{Counter, Histo};
 use ringfence_ipc::handshake::Role;
-use ringfence_ipc::msg::{Decision, DurabilityTier, Outcome, Words};
+use ringfence_ipc::msg::{Decision, DurabilityTier, Outcome, PAYLOAD_WORDS, Words};
 
 use super::mailbox::PortFault;
 use super::reactor::Reactor;
 use crate::gate::{Request, Room};
 
+/// Intents taken from one client in one pass.
+const INTENTS_PER_CLIENT: usize = 16;
+
 impl Reactor {
-    /// Decides up to `limit` intents of one client. While one is decided, what the next will need is on its way.
-    pub fn serve_intents(&mut self, at: usize, limit: usize) -> Result<usize, PortFault> {
+    /// Decides what one client has asked, at most a batch. All of it is copied first and what each will need is sent
+    /// for, so that neither the ring's misses nor the tables' are waited for one by one.
+    pub fn serve_intents(&mut self, at: usize) -> Result<usize, PortFault> {
+        let mut batch = [[0; PAYLOAD_WORDS]; INTENTS_PER_CLIENT];
+        let Some(port) = &self.ports[at] else { return Ok(0) };
+        let count = port.intents.peek_run(&mut batch);
+        if count == 0 {
+            return self.serve_long(at);
+        }
+        for words in &batch[..count] {
+            self.gate.prefetch(port.strategy, words);
+        }
+        let started_ns = self.pass_now_ns();
         let mut served = 0;
-        let mut started_ns = 0;
-        let Some(port) = &mut self.ports[at] else { return Ok(0) };
-        let Some(mut head) = port.intents.peek()? else { return Ok(0) };
-        while served < limit {
+        for words in &batch[..count] {
             let Some(port) = &mut self.ports[at] else { break };
             if !port.draining && !port.has_decision_room()? {
                 self.counters.inc(Counter::FullEventRings);
                 break;
             }
-            if served == 0 {
-                started_ns = self.pass_now_ns();
-                self.counters.record(Histo::RingNs, started_ns.saturating_sub(head.words[5]));
-            }
-            let Some(port) = &mut self.ports[at] else { break };
-            let ext = if head.slots == 1 { None } else { Some(port.intents.continuation(1)?) };
             let position = port.intents.position();
-            port.intents.advance(head.slots);
-            let next = port.intents.peek();
-            if let Ok(Some(next)) = &next {
-                self.gate.prefetch(port.strategy, &next.words);
-            }
-            self.decide_one(at, &head.words, ext.as_ref(), position, started_ns)?;
+            port.intents.advance(1);
+            self.decide_one(at, words, None, position, started_ns)?;
             served += 1;
-            match next? {
-                Some(next) => head = next,
-                None => break,
-            }
         }
-        if served > 0 {
-            self.count_served(served as u64, started_ns);
+        self.count_served(served, started_ns, batch[0][5]);
+        Ok(served as usize)
+    }
+
+    /// Decides one intent that takes several slots (an operator's), if that is what stands next.
+    fn serve_long(&mut self, at: usize) -> Result<usize, PortFault> {
+        let Some(port) = &mut self.ports[at] else { return Ok(0) };
+        let Some(head) = port.intents.peek()? else { return Ok(0) };
+        if !port.draining && !port.has_decision_room()? {
+            self.counters.inc(Counter::FullEventRings);
+            return Ok(0);
         }
-        Ok(served)
+        let ext = if head.slots == 1 { None } else { Some(port.intents.continuation(1)?) };
+        let position = port.intents.position();
+        port.intents.advance(head.slots);
+        let started_ns = self.pass_now_ns();
+        self.decide_one(at, &head.words, ext.as_ref(), position, started_ns)?;
+        self.count_served(1, started_ns, head.words[5]);
+        Ok(1)
     }
 
     /// Decide, journal, answer, and only then update the private tables and hand the command over.
@@ -111,9 +123,10 @@ impl Reactor {
     }
 
     /// Residence in the gate, an upper bound for each intent of the batch: from the clock read that saw the first to
-    /// the one after the last was answered. The second read is off the path of every answer.
-    fn count_served(&mut self, served: u64, started_ns: u64) {
-        if self.tape_now_ns.is_none() {
+    /// the one after the last was answered, which is off the path of every answer. And how long the first had waited.
+    fn count_served(&mut self, served: u64, started_ns: u64, first_client_ts_ns: u64) {
+        if self.tape_now_ns.is_none() && served > 0 {
+            self.counters.record(Histo::RingNs, started_ns.saturating_sub(first_client_ts_ns));
             let residence_ns = self.clock.now_ns().saturating_sub(started_ns);
             self.counters.record_n(Histo::DecisionNs, residence_ns, served);
         }

@@ -47,15 +47,15 @@ impl Reactor {
             if draining {
                 self.retire(at, None);
             } else if operator {
-                busy |= self.served(at, INTENTS_PER_STEP);
+                busy |= self.served(at);
             }
         }
         self.chores();
         busy
     }
 
-    fn served(&mut self, at: usize, limit: usize) -> bool {
-        match self.serve_intents(at, limit) {
+    fn served(&mut self, at: usize) -> bool {
+        match self.serve_intents(at) {
             Ok(served) => served > 0,
             Err(fault) => {
                 self.retire(at, Some(fault));

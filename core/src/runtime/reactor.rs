@@ -19,8 +19,6 @@ use crate::config::Wait;
 use crate::gate::{Gate, Space};
 use crate::journal::{Class, Writer};
 
-/// Intents taken from one client in one pass.
-const INTENTS_PER_CLIENT: usize = 16;
 /// Reports booked in one pass.
 pub(super) const REPORTS_PER_PASS: usize = 256;
 /// Mailbox messages handled in one pass.
@@ -174,7 +172,7 @@ impl Reactor {
     fn serve(&mut self, at: usize) -> bool {
         let Some(port) = &self.ports[at] else { return false };
         let served = match port.role {
-            Role::Strategy | Role::Operator => self.serve_intents(at, INTENTS_PER_CLIENT),
+            Role::Strategy | Role::Operator => self.serve_intents(at),
             Role::Feed => self.serve_quotes(at),
             Role::Venue | Role::Observer => Ok(0),
         };

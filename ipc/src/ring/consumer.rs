@@ -71,6 +71,23 @@ impl Consumer {
         Ok(Some(Head { words: self.slots.payload(slot), slots }))
     }
 
+    /// Copies the next messages as long as they are there and take one slot each, into `out`; says how many. Consumes
+    /// none. The copies do not wait for each other, so their cache misses overlap. Whatever ends the run, a longer
+    /// message, nothing more or a fault, is what [`Self::peek`] shows once the run is left behind.
+    #[inline]
+    pub fn peek_run(&self, out: &mut [Words]) -> usize {
+        for (ahead, words) in out.iter_mut().enumerate() {
+            let position = self.position + ahead as u64;
+            let slot = self.slot(position);
+            if self.slots.sequence(slot) != head_word(position, 1) {
+                return ahead;
+            }
+            fence(Ordering::Acquire);
+            *words = self.slots.payload(slot);
+        }
+        out.len()
+    }
+
     /// How many slots the message at the position has, all of them there; 0 for not yet.
     fn slots_there(&self, found: u64) -> Result<u8, Fault> {
         match judge(found, self.position, self.start, self.capacity()) {

@@ -5,6 +5,10 @@ use super::{Fault, check};
 use crate::msg::{MAX_SLOTS, Words};
 use crate::view::{ReadWord, WriteSlots};
 
+/// Slots ahead of the one just written that are fetched for writing: they still lie in the consumer's cache from the last
+/// lap, and by the time they are written they are here. Far enough that no consumer polls them.
+const AHEAD: u64 = 8;
+
 /// The writing end of a ring. Not `Clone`: a ring has one producer.
 #[derive(Debug)]
 pub struct Producer {
@@ -92,6 +96,9 @@ impl Producer {
         self.slots.store_payload(slot, &parts[0]);
         self.slots.publish(slot, head_word(head, parts.len() as u8));
         self.position = head + parts.len() as u64;
+        for ahead in 0..parts.len() as u64 {
+            self.slots.prefetch(self.slot(head + AHEAD + ahead));
+        }
         Ok(Some(head))
     }
 
@@ -108,6 +115,7 @@ impl Producer {
         let slot = self.slot(head);
         self.slots.store_payload(slot, words);
         self.slots.publish(slot, head_word(head, 1));
+        self.slots.prefetch(self.slot(head + AHEAD));
         self.position = head + 1;
         Ok(Some(head))
     }

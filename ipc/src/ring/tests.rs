@@ -275,3 +275,25 @@ fn views_and_ends_may_move_between_threads() {
     assert_send::<Consumer>();
     assert_send::<ReadWord>();
 }
+
+#[test]
+fn a_run_ends_before_a_longer_message_a_fault_or_nothing() {
+    let (mut producer, mut consumer) = heap_ring(CAPACITY, 3);
+    let mut run = [[0; 7]; CAPACITY];
+    assert_eq!(consumer.peek_run(&mut run), 0);
+    for value in 0..3 {
+        producer.push1(&words(value)).unwrap();
+    }
+    producer.push(&[words(8), words(9)]).unwrap();
+    assert_eq!(consumer.peek_run(&mut run), 3);
+    assert_eq!(run[..3], [words(0), words(1), words(2)]);
+    assert_eq!(consumer.peek_run(&mut run[..2]), 2, "no more than asked for");
+    consumer.advance(3);
+    assert_eq!(consumer.peek_run(&mut run), 0);
+    assert_eq!(consumer.peek().unwrap().unwrap().slots, 2);
+
+    let (slots, consumer) = reader(0);
+    slots.store(0, SEQUENCE_WORD, head_word(0, 1));
+    slots.store(1, SEQUENCE_WORD, head_word(9, 1));
+    assert_eq!(consumer.peek_run(&mut run), 1, "a fault is left to peek");
+}
