@@ -53,7 +53,6 @@ pub(super) fn boot(config: &CoreConfig) -> Result<Booted, CoreError> {
         move |source| CoreError::Directory { path, source }
     };
     make_dir(&config.data_dir, 0o700).map_err(io(&config.data_dir))?;
-    make_dir(&config.run_dir, 0o750).map_err(io(&config.run_dir))?;
     let symbols = config.symbol_table()?;
     let capacity = config.gate_capacity();
     let mut opened = open(JournalOptions {
@@ -236,7 +235,7 @@ impl Start {
     }
 }
 
-fn make_dir(path: &std::path::Path, mode: u32) -> std::io::Result<()> {
+pub(super) fn make_dir(path: &std::path::Path, mode: u32) -> std::io::Result<()> {
     use std::os::unix::fs::DirBuilderExt as _;
     std::fs::DirBuilder::new().recursive(true).mode(mode).create(path)
 }

@@ -17,6 +17,7 @@ mod summary;
 mod venue_port;
 mod wait;
 
+use std::fs::{File, TryLockError};
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -99,6 +100,12 @@ pub enum CoreError {
         /// Why.
         source: io::Error,
     },
+    /// Another gate runs there.
+    #[error("{path} is used by a running gate: stop it first, or choose another run_dir")]
+    RunDirInUse {
+        /// The run directory.
+        path: PathBuf,
+    },
     /// A thread cannot be started or died.
     #[error("thread {name}: {what}")]
     Thread {
@@ -131,6 +138,8 @@ pub struct Core {
     config: CoreConfig,
     symbols: Vec<ringfence_ipc::symbol::Symbol>,
     epoch: u16,
+    /// Held while anything of this gate runs.
+    _run_dir_lock: File,
 }
 
 impl Core {
@@ -152,6 +161,7 @@ impl Core {
         if config.wait == crate::config::Wait::Spin && cpus < 2 {
             return Err(CoreError::SpinRefused { cpus });
         }
+        let run_dir_lock = lock_run_dir(&config)?;
         let Booted {
             gate,
             writer,
@@ -262,7 +272,18 @@ impl Core {
         let gate = spawn_gate(reactor, reentry, &config, on_gate_thread)?;
         let control = spawn("ringfence-ctl", move || control.run())?;
         info!(epoch, socket = %config.socket_path().display(), "gate is running");
-        Ok(Self { stop, paper_stop, control, gate, paper, archiver, config, symbols, epoch })
+        Ok(Self {
+            stop,
+            paper_stop,
+            control,
+            gate,
+            paper,
+            archiver,
+            config,
+            symbols,
+            epoch,
+            _run_dir_lock: run_dir_lock,
+        })
     }
 
     /// Setting this stops the core in good order.
@@ -300,6 +321,20 @@ impl Core {
         let _ = std::fs::remove_dir(&self.config.run_dir);
         Ok(summary)
     }
+}
+
+/// One gate per run directory: taken before anything in it is touched, because a second gate would replace the first
+/// one's hot journal before it found its socket in use. The kernel lets go of it when the process dies.
+fn lock_run_dir(config: &CoreConfig) -> Result<File, CoreError> {
+    let path = &config.run_dir;
+    let refused = |source| CoreError::Directory { path: path.clone(), source };
+    boot::make_dir(path, 0o750).map_err(refused)?;
+    let dir = File::open(path).map_err(refused)?;
+    dir.try_lock().map_err(|error| match error {
+        TryLockError::WouldBlock => CoreError::RunDirInUse { path: path.clone() },
+        TryLockError::Error(source) => refused(source),
+    })?;
+    Ok(dir)
 }
 
 fn open_counters(config: &CoreConfig) -> Result<CountersWriter, SegmentError> {
