@@ -1,1 +1,62 @@
-//! placeholder
+//! What the whole-system tests share: a world of their own for each test, processes that are stopped by pid, a strategy
+//! that hammers the gate and writes down what it is told, and the audit that compares this with the journal.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on must fail")]
+
+pub mod audit;
+pub mod diary;
+pub mod hammer;
+pub mod http;
+pub mod process;
+pub mod raw;
+pub mod world;
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+/// Held by tests that want both CPUs for themselves: one of them runs at a time.
+pub fn both_cpus() -> MutexGuard<'static, ()> {
+    static TURN: Mutex<()> = Mutex::new(());
+    TURN.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A size that the environment may raise or lower.
+#[must_use]
+pub fn size(variable: &str, default: u64) -> u64 {
+    std::env::var(variable).ok().and_then(|text| text.replace('_', "").parse().ok()).unwrap_or(default)
+}
+
+/// Waits until `ready`, looking every half millisecond.
+///
+/// # Panics
+/// When `patience` is over.
+pub fn await_that(what: &str, patience: Duration, mut ready: impl FnMut() -> bool) {
+    let deadline = Instant::now() + patience;
+    while !ready() {
+        assert!(Instant::now() < deadline, "{what}: not within {patience:?}");
+        std::thread::sleep(Duration::from_micros(500));
+    }
+}
+
+/// A small generator of random numbers, so that a failing run can be repeated with its seed.
+#[derive(Clone, Debug)]
+pub struct Dice(u64);
+
+impl Dice {
+    /// From a seed.
+    #[must_use]
+    pub const fn new(seed: u64) -> Self {
+        Self(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1)
+    }
+
+    /// A number below `bound`.
+    ///
+    /// # Panics
+    /// When `bound` is 0.
+    pub const fn below(&mut self, bound: u64) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        (self.0 >> 11) % bound
+    }
+}

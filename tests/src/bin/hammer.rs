@@ -1,0 +1,47 @@
+//! A strategy process for tests to kill: `hammer SOCKET NAME DIARY SEED new|reborn`. Ends when its standard input does.
+
+use std::io::Read as _;
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use ringfence_ipc::client::{AttachOptions, Client};
+use ringfence_ipc::handshake::Role;
+use ringfence_tests::diary::Diary;
+use ringfence_tests::hammer::Hammer;
+
+fn main() -> ExitCode {
+    let args: Vec<String> = std::env::args().collect();
+    let [_, socket, name, diary, seed, birth] = args.as_slice() else {
+        eprintln!("usage: hammer SOCKET NAME DIARY SEED new|reborn");
+        return ExitCode::FAILURE;
+    };
+    let Ok(seed) = seed.parse() else {
+        eprintln!("the seed must be a number");
+        return ExitCode::FAILURE;
+    };
+    let options = AttachOptions::new(socket, Role::Strategy, name);
+    let client = match Client::attach_patiently(options, Duration::from_secs(30)) {
+        Ok(client) => client,
+        Err(error) => {
+            eprintln!("{error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let stop = Arc::new(AtomicBool::new(false));
+    let ended = Arc::clone(&stop);
+    std::thread::spawn(move || {
+        let _ = std::io::stdin().read_to_end(&mut Vec::new());
+        ended.store(true, Ordering::Relaxed);
+    });
+    let diary = Diary::reopen(Path::new(diary));
+    let hammer = if birth == "reborn" {
+        Hammer::reborn(client, diary, seed)
+    } else {
+        Hammer::new(client, diary, 1, seed)
+    };
+    drop(hammer.run(&stop));
+    ExitCode::SUCCESS
+}

@@ -1,0 +1,183 @@
+//! Just enough HTTP to talk to a shell.
+
+use std::collections::VecDeque;
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::{SocketAddr, TcpStream};
+use std::path::Path;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::process::{Process, ringfence};
+use crate::world::{PATIENCE, World};
+use crate::{await_that, http};
+
+/// A running shell over a world's gate, on a simulated market.
+pub struct Shell {
+    /// Its process.
+    pub process: Process,
+    /// Where it listens.
+    pub address: SocketAddr,
+}
+
+impl Shell {
+    /// Starts it and waits until it serves.
+    ///
+    /// # Panics
+    /// When it does not.
+    #[must_use]
+    pub fn start(world: &World) -> Self {
+        let file = world.dir().join("shell.addr");
+        let _ = std::fs::remove_file(&file);
+        let text = |path: &Path| path.display().to_string();
+        let (config, address) = (text(&world.config_path()), text(&file));
+        let args = ["shell", "--config", &config, "--bind", "127.0.0.1:0", "--address-file", &address];
+        let mut process = Process::start(ringfence(), &args, &world.dir().join("shell.log"));
+        let mut found = None;
+        await_that("the shell serves", PATIENCE, || {
+            assert!(process.is_running(), "the shell did not start:\n{}", process.said());
+            found = std::fs::read_to_string(&file).ok().and_then(|text| text.trim().parse().ok());
+            found.is_some_and(|address| {
+                http::get(address, "/api/health").is_ok_and(|answer| answer.status == 200)
+            })
+        });
+        Self { process, address: found.expect("it was awaited") }
+    }
+}
+
+/// One answer.
+#[derive(Clone, Debug)]
+pub struct Answer {
+    /// Its status.
+    pub status: u16,
+    /// Its body; null when it is no JSON.
+    pub body: Value,
+}
+
+/// GET `path`.
+///
+/// # Errors
+/// When the server cannot be reached or hangs up.
+pub fn get(address: SocketAddr, path: &str) -> std::io::Result<Answer> {
+    request(address, "GET", path, "")
+}
+
+/// POST `body` to `path`.
+///
+/// # Errors
+/// When the server cannot be reached or hangs up.
+pub fn post(address: SocketAddr, path: &str, body: &str) -> std::io::Result<Answer> {
+    request(address, "POST", path, body)
+}
+
+fn request(address: SocketAddr, method: &str, path: &str, body: &str) -> std::io::Result<Answer> {
+    let mut stream = TcpStream::connect(address)?;
+    stream.set_read_timeout(Some(PATIENCE))?;
+    let length = body.len();
+    write!(
+        stream,
+        "{method} {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\nContent-Type: application/json\r\n\
+         Content-Length: {length}\r\n\r\n{body}"
+    )?;
+    let mut text = Vec::new();
+    stream.read_to_end(&mut text)?;
+    let text = String::from_utf8_lossy(&text);
+    let bad = || std::io::Error::other("no HTTP answer");
+    let status = text.split(' ').nth(1).and_then(|status| status.parse().ok()).ok_or_else(bad)?;
+    let body = text.split_once("\r\n\r\n").map_or("", |(_, body)| body);
+    Ok(Answer { status, body: serde_json::from_str(body).unwrap_or(Value::Null) })
+}
+
+/// One server-sent event.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Event {
+    /// Its id: a journal position.
+    pub id: Option<u64>,
+    /// Its name.
+    pub name: String,
+    /// Its JSON text.
+    pub data: String,
+}
+
+/// An open event stream.
+pub struct Stream {
+    reader: BufReader<TcpStream>,
+    text: VecDeque<u8>,
+}
+
+impl Stream {
+    /// Opens `/api/stream`, after event `last_id` if there is one.
+    ///
+    /// # Panics
+    /// When the shell does not stream.
+    #[must_use]
+    pub fn open(address: SocketAddr, last_id: Option<u64>) -> Self {
+        let mut stream = TcpStream::connect(address).expect("the shell listens");
+        stream.set_read_timeout(Some(Duration::from_millis(20))).expect("a timeout can be set");
+        let resume = last_id.map_or(String::new(), |id| format!("Last-Event-ID: {id}\r\n"));
+        write!(stream, "GET /api/stream HTTP/1.1\r\nHost: {address}\r\n{resume}\r\n")
+            .expect("the shell reads");
+        let mut opened = Self { reader: BufReader::new(stream), text: VecDeque::new() };
+        let mut head = String::new();
+        await_that("the stream begins", PATIENCE, || {
+            let _ = opened.reader.read_line(&mut head);
+            head.ends_with("\r\n\r\n")
+        });
+        assert!(head.starts_with("HTTP/1.1 200"), "{head}");
+        opened
+    }
+
+    /// Events with an id that come until `enough`, which sees all so far.
+    ///
+    /// # Panics
+    /// When they do not come.
+    pub fn collect(&mut self, what: &str, mut enough: impl FnMut(&[Event]) -> bool) -> Vec<Event> {
+        let mut events = Vec::new();
+        await_that(what, PATIENCE, || {
+            self.read_chunk();
+            while let Some(event) = self.next_event() {
+                if event.id.is_some() {
+                    events.push(event);
+                }
+            }
+            enough(&events)
+        });
+        events
+    }
+
+    fn read_chunk(&mut self) {
+        let mut size = String::new();
+        loop {
+            match self.reader.read_line(&mut size) {
+                Ok(0) => return,
+                Ok(_) => break,
+                Err(_) if size.is_empty() => return,
+                Err(_) => {}
+            }
+        }
+        let length = usize::from_str_radix(size.trim(), 16).unwrap_or(0);
+        let mut chunk = vec![0; length + 2];
+        let mut filled = 0;
+        while filled < chunk.len() {
+            match self.reader.read(&mut chunk[filled..]) {
+                Ok(0) => return,
+                Ok(count) => filled += count,
+                Err(_) => {}
+            }
+        }
+        self.text.extend(&chunk[..length]);
+    }
+
+    fn next_event(&mut self) -> Option<Event> {
+        let text = self.text.make_contiguous();
+        let end = text.windows(2).position(|pair| pair == b"\n\n")?;
+        let block = String::from_utf8_lossy(&text[..end]).into_owned();
+        self.text.drain(..end + 2);
+        let field = |name: &str| block.lines().find_map(|line| line.strip_prefix(name)).map(str::to_owned);
+        Some(Event {
+            id: field("id: ").and_then(|id| id.parse().ok()),
+            name: field("event: ").unwrap_or_default(),
+            data: field("data: ").unwrap_or_default(),
+        })
+    }
+}

@@ -1,0 +1,198 @@
+//! `kill -9` at any moment: nothing acknowledged is lost, nothing is done twice, everybody goes on by themselves.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use ringfence_shell::feed::{PlayerConfig, SourceConfig, Speed, play};
+use ringfence_tests::audit::{Counts, Ledger};
+use ringfence_tests::diary::{self, Diary};
+use ringfence_tests::hammer::Hammer;
+use ringfence_tests::process::Process;
+use ringfence_tests::world::{PATIENCE, World};
+use ringfence_tests::{Dice, both_cpus, size};
+
+/// Kills in one journal: recovery reads all of it, so that long journals would make a test of recovery's speed.
+const KILLS_PER_JOURNAL: u64 = 20;
+/// A gate lives at most this long after it is ready.
+const LIFE_US: u64 = 30_000;
+const DIARY_ENTRIES: usize = 1 << 19;
+
+/// A simulated market that finds every new gate by itself.
+struct Market {
+    stop: Arc<AtomicBool>,
+    thread: JoinHandle<()>,
+}
+
+impl Market {
+    fn start(world: &World) -> Self {
+        let config = PlayerConfig {
+            socket: world.config.socket_path(),
+            source: SourceConfig::Simulated { seed: 7 },
+            speed: Speed::Times(20.0),
+        };
+        let stop = Arc::new(AtomicBool::new(false));
+        let stopped = Arc::clone(&stop);
+        let thread = std::thread::spawn(move || drop(play(&config, &stopped)));
+        Self { stop, thread }
+    }
+
+    fn stop(self) {
+        self.stop.store(true, Ordering::Relaxed);
+        self.thread.join().expect("the market does not panic");
+    }
+}
+
+fn verify(world: &World) {
+    let data = world.config.data_dir.display().to_string();
+    let output = ringfence_tests::process::run(&["journal", "verify", "--data", &data], &[]);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+/// One journal, `kills` lives ended by force; a strategy thread and a market that live through all of them.
+fn kill_gates(kills: u64, hot_bytes: u64, seed: u64) -> Counts {
+    let world = World::new(|config| config.journal.hot_bytes = hot_bytes);
+    let mut dice = Dice::new(seed);
+    let mut core = world.start_ready();
+    let client = world.attach("hammer");
+    let strategy = client.strategy();
+    let diary = Diary::create(&world.dir().join("diary"), DIARY_ENTRIES);
+    let stop = Arc::new(AtomicBool::new(false));
+    let hammer = {
+        let stop = Arc::clone(&stop);
+        std::thread::spawn(move || Hammer::new(client, diary, 1, seed).run(&stop))
+    };
+    let market = Market::start(&world);
+    for _ in 0..kills {
+        std::thread::sleep(Duration::from_micros(dice.below(LIFE_US)));
+        core.kill();
+        core = world.start_ready();
+    }
+    std::thread::sleep(Duration::from_millis(50));
+    stop.store(true, Ordering::Relaxed);
+    let diary = hammer.join().expect("the hammer was treated well");
+    market.stop();
+    assert!(core.stop(PATIENCE).success());
+    verify(&world);
+    let ledger = Ledger::new(world.journal());
+    let mut counts = ledger.check(strategy, &diary.read(), true);
+    counts += ledger.counts.clone();
+    counts
+}
+
+#[test]
+fn killed_gate_loses_nothing() {
+    let _turn = both_cpus();
+    let kills = size("RINGFENCE_KILLS", 60);
+    let (began, mut done, mut total) = (Instant::now(), 0, Counts::default());
+    while done < kills {
+        let now = KILLS_PER_JOURNAL.min(kills - done);
+        // The smallest hot ring is always lapped: the archiver is behind at every kill.
+        let hot_bytes = if (done / KILLS_PER_JOURNAL).is_multiple_of(2) { 64 << 10 } else { 1 << 20 };
+        total += kill_gates(now, hot_bytes, done + 1);
+        done += now;
+    }
+    println!("killed_gate_loses_nothing: {kills} kills in {:?}: {total:?}", began.elapsed());
+    assert!(
+        total.decided > kills && total.orders > kills && total.fills > 0,
+        "too little happened: {total:?}"
+    );
+}
+
+/// A strategy process to be killed.
+struct Strategy {
+    process: Process,
+    diary: PathBuf,
+}
+
+impl Strategy {
+    fn start(world: &World, seed: u64, birth: &str) -> Self {
+        let diary = world.dir().join("diary");
+        if birth == "new" {
+            drop(Diary::create(&diary, DIARY_ENTRIES));
+        }
+        let (socket, path) = (world.config.socket_path().display().to_string(), diary.display().to_string());
+        let args = [socket.as_str(), "hammer", &path, &seed.to_string(), birth];
+        let log = world.dir().join("hammer.log");
+        let process = Process::start(env!("CARGO_BIN_EXE_hammer").as_ref(), &args, &log);
+        Self { process, diary }
+    }
+
+    fn kill(self) {
+        self.process.kill();
+    }
+
+    fn finish(mut self) -> Vec<ringfence_ipc::msg::Words> {
+        self.process.close_input();
+        let status = self.process.wait(PATIENCE);
+        assert!(status.success(), "{}", self.process.said());
+        diary::read(&self.diary)
+    }
+}
+
+#[test]
+fn a_killed_strategys_intents_are_drained_and_its_repeats_are_duplicates() {
+    let _turn = both_cpus();
+    let kills = size("RINGFENCE_STRATEGY_KILLS", 15);
+    // Room for everything: nothing is refused for want of it, so whatever was published must be in the journal.
+    let world = World::new(|config| {
+        config.journal.hot_bytes = 64 << 20;
+        config.strategies[0].limits.dedup_quota = Some(1 << 18);
+    });
+    let mut dice = Dice::new(3);
+    let core = world.start_ready();
+    let market = Market::start(&world);
+    let mut strategy = Strategy::start(&world, 1, "new");
+    for kill in 0..kills {
+        std::thread::sleep(Duration::from_micros(10_000 + dice.below(LIFE_US)));
+        strategy.kill();
+        strategy = Strategy::start(&world, kill + 2, "reborn");
+    }
+    std::thread::sleep(Duration::from_millis(50));
+    let diary = strategy.finish();
+    market.stop();
+    assert!(core.stop(PATIENCE).success());
+    let ledger = Ledger::new(world.journal());
+    let mut counts = ledger.check(1, &diary, false);
+    counts += ledger.counts.clone();
+    println!("killed strategy: {kills} kills: {counts:?}");
+    assert!(counts.duplicates > kills && counts.drained > 0, "too little happened: {counts:?}");
+    for life in diary.split(|words| words[0] == diary::REBORN) {
+        for sent in life.iter().filter(|words| words[0] == diary::SENT) {
+            assert!(ledger.decided(1, u128::from(sent[1])).is_some(), "published and not decided: {sent:?}");
+        }
+    }
+}
+
+#[test]
+fn gate_and_strategy_killed_together_lose_nothing() {
+    let _turn = both_cpus();
+    let kills = size("RINGFENCE_STRATEGY_KILLS", 15);
+    let world = World::new(|config| config.journal.hot_bytes = 1 << 20);
+    let mut dice = Dice::new(5);
+    let mut core = world.start_ready();
+    let mut strategy = Strategy::start(&world, 1, "new");
+    for kill in 0..kills {
+        std::thread::sleep(Duration::from_micros(5_000 + dice.below(LIFE_US)));
+        if dice.below(2) == 0 {
+            core.kill();
+            strategy.kill();
+        } else {
+            strategy.kill();
+            core.kill();
+        }
+        core = world.start_ready();
+        strategy = Strategy::start(&world, kill + 2, "reborn");
+    }
+    std::thread::sleep(Duration::from_millis(50));
+    let diary = strategy.finish();
+    assert!(core.stop(PATIENCE).success());
+    verify(&world);
+    let ledger = Ledger::new(world.journal());
+    let mut counts = ledger.check(1, &diary, false);
+    counts += ledger.counts.clone();
+    println!("killed gate and strategy: {kills} kills: {counts:?}");
+    assert!(counts.duplicates > 0 && counts.decided > kills, "too little happened: {counts:?}");
+}

@@ -1,0 +1,10 @@
+//! Whole-system tests over real processes and real shared memory; each test is named after what it proves.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on must fail")]
+
+mod hostile;
+mod kills;
+mod limits;
+mod orders;
+mod places;
+mod recording;
