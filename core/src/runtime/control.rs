@@ -14,7 +14,6 @@ use ringfence_ipc::counters::{Counter, CountersWriter};
 use ringfence_ipc::handshake::socket::{self, PeerCredentials, Received};
 use ringfence_ipc::handshake::{ControlRequest, Packet, RefusalCode, Role};
 use ringfence_ipc::journal::{ControlKind, ControlRecord};
-use ringfence_ipc::msg::StrategyId;
 use ringfence_ipc::ring::Fault;
 use tracing::{info, warn};
 
@@ -22,6 +21,7 @@ use super::attach::{Pending, Setup};
 use super::mailbox::{FromGate, PortFault, ToGate};
 use super::missed;
 use super::paper_thread::ToPaper;
+use super::peer::{Peer, Stage, refuse};
 use super::registry::Registry;
 
 /// A handshake must be over within this.
@@ -53,35 +53,6 @@ pub(super) struct Control {
     pub max_clients: usize,
     pub next_client: u64,
     pub counters: CountersWriter,
-}
-
-/// One connection.
-struct Peer {
-    socket: OwnedFd,
-    pidfd: Option<OwnedFd>,
-    credentials: PeerCredentials,
-    since: Instant,
-    stage: Stage,
-    /// The gate holds its port, or the mail that brings it there is under way.
-    with_gate: bool,
-    client: u64,
-    role: Role,
-    strategy: StrategyId,
-    /// Packets the socket could not take yet.
-    outgoing: VecDeque<Packet>,
-}
-
-enum Stage {
-    /// Its hello is awaited.
-    Hello,
-    /// Its "mapped" is awaited.
-    Mapped(Box<Pending>),
-    /// The gate's word is awaited; resume after this journal position.
-    Activating { resume_after: Option<u64> },
-    /// It is served.
-    Active,
-    /// It is gone or refused.
-    Leaving,
 }
 
 /// The running control thread.
@@ -446,39 +417,6 @@ impl Loop {
     fn find(&self, client: u64) -> Option<usize> {
         self.peers.iter().position(|peer| peer.as_ref().is_some_and(|peer| peer.client == client))
     }
-}
-
-impl Peer {
-    /// Nothing is under way: the control thread may sleep longer.
-    fn is_settled(&self) -> bool {
-        matches!(self.stage, Stage::Active) && self.outgoing.is_empty()
-    }
-
-    /// Sends what the socket takes. `false`: the connection is broken.
-    fn flush(&mut self) -> bool {
-        while let Some(packet) = self.outgoing.front() {
-            match socket::send(self.socket.as_fd(), packet, &[]) {
-                Ok(()) => drop(self.outgoing.pop_front()),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return true,
-                Err(_) => {
-                    self.outgoing.clear();
-                    return false;
-                }
-            }
-        }
-        true
-    }
-
-    fn refuse(&mut self, code: RefusalCode, text: &str) {
-        self.outgoing.clear();
-        refuse(&self.socket, code, text);
-        let _ = rustix::net::shutdown(&self.socket, rustix::net::Shutdown::Write);
-    }
-}
-
-fn refuse(socket: &OwnedFd, code: RefusalCode, text: &str) {
-    // The peer may be gone already: then there is nobody to tell.
-    let _ = socket::send(socket.as_fd(), &Packet::Refused { code, text: text.to_owned() }, &[]);
 }
 
 fn fault_refusal(fault: PortFault) -> (RefusalCode, &'static str) {

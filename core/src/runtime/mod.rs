@@ -8,6 +8,7 @@ mod lockstep;
 mod mailbox;
 mod missed;
 mod paper_thread;
+mod peer;
 mod port;
 mod quotes;
 mod reactor;
