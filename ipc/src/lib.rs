@@ -14,11 +14,13 @@ pub mod clock;
 #[cfg(not(loom))]
 mod connection;
 #[cfg(not(loom))]
-pub mod feed;
-#[cfg(not(loom))]
 pub mod counters;
 #[cfg(not(loom))]
+pub mod feed;
+#[cfg(not(loom))]
 pub mod handshake;
+#[cfg(not(loom))]
+pub mod hint;
 #[cfg(not(loom))]
 mod histogram;
 #[cfg(not(loom))]
@@ -27,8 +29,6 @@ pub mod journal;
 pub mod layout;
 #[cfg(not(loom))]
 pub mod market;
-#[cfg(not(loom))]
-pub mod hint;
 pub mod msg;
 pub mod reason;
 pub mod ring;

@@ -90,7 +90,8 @@ impl Symbol {
     /// the missing powers of ten.
     #[must_use]
     pub const fn notional_factor(&self) -> i128 {
-        10i128.pow((NOTIONAL_DECIMALS - self.price_scale - self.qty_scale) as u32) * self.contract_multiplier as i128
+        10i128.pow((NOTIONAL_DECIMALS - self.price_scale - self.qty_scale) as u32)
+            * self.contract_multiplier as i128
     }
 }
 
@@ -167,9 +168,14 @@ mod tests {
 
     #[test]
     fn decimals_parse_exactly_or_not_at_all() {
-        for (text, scale, value) in
-            [("61745.68000000", 2, 6_174_568), ("0.5", 5, 50_000), (".5", 1, 5), ("7", 0, 7), ("-1.25", 2, -125), ("3.", 1, 30)]
-        {
+        for (text, scale, value) in [
+            ("61745.68000000", 2, 6_174_568),
+            ("0.5", 5, 50_000),
+            (".5", 1, 5),
+            ("7", 0, 7),
+            ("-1.25", 2, -125),
+            ("3.", 1, 30),
+        ] {
             assert_eq!(parse_scaled(text, scale), Ok(value), "{text}");
         }
         for text in ["", "-", ".", "1e5", "NaN", "inf", " 1", "1 ", "1,5", "+1", "0x1", "1.2.3", "١"] {

@@ -308,7 +308,11 @@ mod tests {
             Packet::Missed(vec![vec![[u64::MAX; 7], [0; 7]]; MISSED_PER_PACKET]),
             Packet::Active { journal_position: 9 },
             Packet::Refused { code: RefusalCode::NameTaken, text: "name `demo` is taken".into() },
-            Packet::Control(ControlRequest::SetMode { scope: Scope::Global, scope_id: 0, mode: Mode::Killed }),
+            Packet::Control(ControlRequest::SetMode {
+                scope: Scope::Global,
+                scope_id: 0,
+                mode: Mode::Killed,
+            }),
             Packet::Control(ControlRequest::Stop),
             Packet::ControlDone { journal_seq: 4 },
         ]

@@ -7,8 +7,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use rustix::net::{
-    self, AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage,
-    SendFlags, SocketAddrUnix, SocketFlags, SocketType, sockopt,
+    self, AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
+    SendAncillaryMessage, SendFlags, SocketAddrUnix, SocketFlags, SocketType, sockopt,
 };
 
 use super::{HandshakeError, MAX_PACKET_BYTES, Packet};
@@ -55,7 +55,10 @@ pub fn listen(path: &Path) -> io::Result<OwnedFd> {
     if connect(path).is_ok() {
         return Err(io::Error::new(
             io::ErrorKind::AddrInUse,
-            format!("{} is served by a running gate: stop it first, or choose another --run-dir", path.display()),
+            format!(
+                "{} is served by a running gate: stop it first, or choose another --run-dir",
+                path.display()
+            ),
         ));
     }
     match std::fs::remove_file(path) {
@@ -142,7 +145,8 @@ pub fn send(socket: BorrowedFd<'_>, packet: &Packet, fds: &[BorrowedFd<'_>]) -> 
 pub fn receive(socket: BorrowedFd<'_>, allow_fds: bool) -> Result<Received, SocketError> {
     let mut bytes = [0; MAX_PACKET_BYTES + 1];
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_FDS))];
-    let mut ancillary = if allow_fds { RecvAncillaryBuffer::new(&mut space) } else { RecvAncillaryBuffer::default() };
+    let mut ancillary =
+        if allow_fds { RecvAncillaryBuffer::new(&mut space) } else { RecvAncillaryBuffer::default() };
     let received = net::recvmsg(
         socket.as_fd(),
         &mut [io::IoSliceMut::new(&mut bytes)],
@@ -166,6 +170,9 @@ pub fn receive(socket: BorrowedFd<'_>, allow_fds: bool) -> Result<Received, Sock
     if length == 0 {
         return Ok(Received::Closed);
     }
-    let packet = bytes.get(..length).filter(|bytes| bytes.len() <= MAX_PACKET_BYTES).ok_or(HandshakeError::Trailing)?;
+    let packet = bytes
+        .get(..length)
+        .filter(|bytes| bytes.len() <= MAX_PACKET_BYTES)
+        .ok_or(HandshakeError::Trailing)?;
     Ok(Received::Packet(Packet::decode(packet)?, fds))
 }
