@@ -60,7 +60,10 @@ impl Supervised {
             std::thread::sleep(Duration::from_millis(2));
         }
         tracing::error!(process = self.name, "did not stop in time: killed");
-        self.child.kill().and_then(|()| self.child.wait()).with_context(|| format!("cannot kill {}", self.name))?;
+        self.child
+            .kill()
+            .and_then(|()| self.child.wait())
+            .with_context(|| format!("cannot kill {}", self.name))?;
         Ok(None)
     }
 }

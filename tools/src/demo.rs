@@ -28,7 +28,9 @@ const SPINS: u32 = 2000;
 
 /// Arguments of `ringfence demo`.
 #[derive(Args)]
-#[command(after_help = "Example:\n  ringfence demo --socket /dev/shm/ringfence-0-.../core.sock --symbol BTCUSDT")]
+#[command(
+    after_help = "Example:\n  ringfence demo --socket /dev/shm/ringfence-0-.../core.sock --symbol BTCUSDT"
+)]
 pub struct DemoArgs {
     /// Control socket of the core.
     #[arg(long)]
@@ -87,11 +89,19 @@ pub fn run(args: &DemoArgs) -> anyhow::Result<()> {
 enum Quote {
     None,
     /// Submitted at a ring position, not decided yet.
-    Asked { position: u64, price: i64 },
+    Asked {
+        position: u64,
+        price: i64,
+    },
     /// Working.
-    Live { order_id: OrderId, price: i64 },
+    Live {
+        order_id: OrderId,
+        price: i64,
+    },
     /// A cancel is under way.
-    Leaving { order_id: OrderId },
+    Leaving {
+        order_id: OrderId,
+    },
 }
 
 struct Demo {
@@ -181,7 +191,9 @@ impl Demo {
         if report.state.is_terminal() {
             for quote in &mut self.quotes {
                 match *quote {
-                    Quote::Live { order_id, .. } | Quote::Leaving { order_id } if order_id == report.order_id => {
+                    Quote::Live { order_id, .. } | Quote::Leaving { order_id }
+                        if order_id == report.order_id =>
+                    {
                         *quote = Quote::None;
                     }
                     _ => {}

@@ -14,12 +14,16 @@ pub fn json(position: u64, record: &Record) -> Value {
             "lot": symbol.lot, "contract_multiplier": symbol.contract_multiplier}),
         Record::Strategy(strategy) => json!({"kind": "strategy", "id": strategy.strategy,
             "account": strategy.account, "name": strategy.name(), "now_ns": strategy.now_ns}),
-        Record::Attach(attach) => json!({"kind": "attach", "role": role(attach.role), "detached": attach.detached,
+        Record::Attach(attach) => {
+            json!({"kind": "attach", "role": role(attach.role), "detached": attach.detached,
             "strategy": attach.strategy, "client": attach.client, "pid": attach.pid, "uid": attach.uid,
-            "now_ns": attach.now_ns}),
-        Record::Limit(limit) => json!({"kind": "limit", "scope": limit.scope.name(), "scope_id": limit.scope_id,
+            "now_ns": attach.now_ns})
+        }
+        Record::Limit(limit) => {
+            json!({"kind": "limit", "scope": limit.scope.name(), "scope_id": limit.scope_id,
             "limit": limit.limit.name(), "value": limit.value, "now_ns": limit.now_ns,
-            "config_version": limit.config_version}),
+            "config_version": limit.config_version})
+        }
         Record::Control(control) => {
             let ControlKind::SetMode(mode) = control.control;
             json!({"kind": "control", "mode": mode.name(), "scope": control.scope.name(),

@@ -6,7 +6,9 @@ use serde_json::{Value, json};
 
 /// Arguments of `ringfence order`.
 #[derive(Args)]
-#[command(after_help = "Examples:\n  ringfence order BUY BTCUSDT 0.001 61000\n  ringfence order SELL BTCUSDT 0.001 --market --id my-42")]
+#[command(
+    after_help = "Examples:\n  ringfence order BUY BTCUSDT 0.001 61000\n  ringfence order SELL BTCUSDT 0.001 --market --id my-42"
+)]
 pub struct OrderArgs {
     /// BUY or SELL.
     side: String,
@@ -86,7 +88,9 @@ fn post(to: &To, path: &str, body: &Value) -> anyhow::Result<Value> {
         .post(format!("{}{path}", to.url))
         .header("content-type", "application/json")
         .send(body.to_string().as_bytes())
-        .with_context(|| format!("no shell answers at {}: start one with `ringfence up`, or give --url", to.url))?;
+        .with_context(|| {
+            format!("no shell answers at {}: start one with `ringfence up`, or give --url", to.url)
+        })?;
     let status = response.status();
     let text = response.body_mut().read_to_string()?;
     let answer: Value = serde_json::from_str(&text).unwrap_or(Value::String(text));

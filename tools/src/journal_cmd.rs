@@ -13,7 +13,9 @@ use crate::{export, place};
 #[derive(Subcommand)]
 pub enum JournalCommand {
     /// Print every record as one JSON object a line.
-    #[command(after_help = "Examples:\n  ringfence journal export | head\n  ringfence journal export --data DIR > journal.ndjson")]
+    #[command(
+        after_help = "Examples:\n  ringfence journal export | head\n  ringfence journal export --data DIR > journal.ndjson"
+    )]
     Export(Run),
     /// Check every checksum and chain of the archive.
     #[command(after_help = "Example:\n  ringfence journal verify --data DIR")]
@@ -63,7 +65,9 @@ fn verify(run: &Run) -> anyhow::Result<()> {
         found.durable_position,
     );
     if let Some(error) = found.error {
-        bail!("the archive is damaged: {error}; restore it from a copy, or start again with a new --data directory");
+        bail!(
+            "the archive is damaged: {error}; restore it from a copy, or start again with a new --data directory"
+        );
     }
     Ok(())
 }

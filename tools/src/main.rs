@@ -16,7 +16,11 @@ use clap::{Parser, Subcommand};
 
 /// A low-latency order gate and its control plane.
 #[derive(Parser)]
-#[command(version, about, after_help = "Start here:\n  ringfence up                 everything, on a simulated market\n  ringfence up --demo --replay market.gz --speed max --for 60s --json")]
+#[command(
+    version,
+    about,
+    after_help = "Start here:\n  ringfence up                 everything, on a simulated market\n  ringfence up --demo --replay market.gz --speed max --for 60s --json"
+)]
 struct Cli {
     #[command(subcommand)]
     command: Command,

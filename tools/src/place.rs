@@ -43,7 +43,8 @@ fn prune(runs: &Path) -> anyhow::Result<()> {
         .collect();
     old.sort();
     for path in old.iter().rev().skip(KEPT_RUNS) {
-        std::fs::remove_dir_all(path).with_context(|| format!("cannot remove the old run {}", path.display()))?;
+        std::fs::remove_dir_all(path)
+            .with_context(|| format!("cannot remove the old run {}", path.display()))?;
     }
     Ok(())
 }

@@ -33,9 +33,15 @@ pub fn run(args: &ReplayArgs) -> anyhow::Result<()> {
     let report = replayer.finish();
     let hash: String = report.state_hash.iter().map(|byte| format!("{byte:02x}")).collect();
     if args.json {
-        println!("{}", serde_json::json!({"decisions": report.decisions, "mismatches": report.mismatches, "state_hash": hash}));
+        println!(
+            "{}",
+            serde_json::json!({"decisions": report.decisions, "mismatches": report.mismatches, "state_hash": hash})
+        );
     } else {
-        println!("{} decisions decided again, {} differ; state hash {hash}", report.decisions, report.mismatches);
+        println!(
+            "{} decisions decided again, {} differ; state hash {hash}",
+            report.decisions, report.mismatches
+        );
     }
     if report.mismatches > 0 {
         bail!("the replay differs from the journal: it was decided by another version, or is damaged");

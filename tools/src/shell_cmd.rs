@@ -83,7 +83,12 @@ pub fn run(args: ShellArgs) -> anyhow::Result<()> {
     let played = feed.join().map_err(|_| anyhow::anyhow!("the feed thread panicked"))?;
     served.context("the shell failed")?;
     let report = played?;
-    tracing::info!(events = report.events, malformed = report.malformed, ended = report.ended, "market source stopped");
+    tracing::info!(
+        events = report.events,
+        malformed = report.malformed,
+        ended = report.ended,
+        "market source stopped"
+    );
     Ok(())
 }
 

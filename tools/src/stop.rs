@@ -18,7 +18,8 @@ pub fn flag() -> anyhow::Result<Arc<AtomicBool>> {
 /// a supervisor that is killed takes its children along.
 pub fn supervised() -> anyhow::Result<Arc<AtomicBool>> {
     let flag = Arc::new(AtomicBool::new(false));
-    signal_hook::flag::register(signal_hook::consts::SIGTERM, Arc::clone(&flag)).context("cannot handle signals")?;
+    signal_hook::flag::register(signal_hook::consts::SIGTERM, Arc::clone(&flag))
+        .context("cannot handle signals")?;
     let ignored = Arc::new(AtomicBool::new(false));
     signal_hook::flag::register(signal_hook::consts::SIGINT, ignored).context("cannot handle signals")?;
     rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::TERM))

@@ -9,7 +9,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, bail, ensure};
 use clap::{Args, ValueEnum};
 use ringfence_core::config::{
-    ClientConfig, CoreConfig, JournalConfig, Limits, Lockstep, PaperModel, StrategyConfig, SymbolConfig, VenueKind, Wait,
+    ClientConfig, CoreConfig, JournalConfig, Limits, Lockstep, PaperModel, StrategyConfig, SymbolConfig,
+    VenueKind, Wait,
 };
 use ringfence_ipc::counters::{Counter, CountersReader};
 use serde_json::Value;
@@ -28,7 +29,9 @@ const SETTLE: Duration = Duration::from_millis(300);
 
 /// Arguments of `ringfence up`.
 #[derive(Args)]
-#[command(after_help = "Examples:\n  ringfence up\n  ringfence up --demo\n  ringfence up --demo --replay market.gz --speed max --for 60s --json\n  ringfence up --demo --replay market.gz --lockstep --for 60s --json")]
+#[command(
+    after_help = "Examples:\n  ringfence up\n  ringfence up --demo\n  ringfence up --demo --replay market.gz --speed max --for 60s --json\n  ringfence up --demo --replay market.gz --lockstep --for 60s --json"
+)]
 pub struct UpArgs {
     /// Also run the sample strategy, a process of its own over shared memory.
     #[arg(long)]
@@ -152,9 +155,7 @@ fn core_config(args: &UpArgs, data: &Path) -> anyhow::Result<CoreConfig> {
         },
         pin: args.pin,
         venue: VenueKind::Paper,
-        lockstep: args
-            .lockstep
-            .then(|| Lockstep { strategies: usize::from(args.demo), seed: args.seed }),
+        lockstep: args.lockstep.then(|| Lockstep { strategies: usize::from(args.demo), seed: args.seed }),
         journal: JournalConfig { hot_bytes: 64 << 20, segment_bytes: 64 << 20, ..JournalConfig::default() },
         capacity: Default::default(),
         paper: PaperModel { seed: args.seed, ..PaperModel::default() },
@@ -169,7 +170,12 @@ fn core_config(args: &UpArgs, data: &Path) -> anyhow::Result<CoreConfig> {
         },
         symbols: vec![symbol("BTCUSDT", "0.00001", "10"), symbol("ETHUSDT", "0.0001", "200")],
         strategies: vec![strategy("manual"), strategy("demo")],
-        clients: vec![client("strategy", "*"), client("operator", "*"), client("feed", "*"), client("observer", "*")],
+        clients: vec![
+            client("strategy", "*"),
+            client("operator", "*"),
+            client("feed", "*"),
+            client("observer", "*"),
+        ],
     })
 }
 
@@ -184,8 +190,10 @@ struct Group {
 impl Group {
     fn start(args: &UpArgs, config: &CoreConfig, path: &Path, stop: &AtomicBool) -> anyhow::Result<Self> {
         let text = |path: &Path| path.display().to_string();
-        let mut core =
-            Supervised::start("core", vec!["core".into(), "--supervised".into(), "--config".into(), text(path)])?;
+        let mut core = Supervised::start(
+            "core",
+            vec!["core".into(), "--supervised".into(), "--config".into(), text(path)],
+        )?;
         let counters = config.counters_path();
         let socket = config.socket_path();
         wait_until("core", &mut core, stop, || socket.exists() && attached(&counters).is_some())?;
@@ -202,16 +210,22 @@ impl Group {
         };
         let address = text(&config.data_dir.join("shell.addr"));
         let _ = std::fs::remove_file(&address);
-        let mut shell_args: Vec<String> = vec!["shell".into(), "--supervised".into(), "--config".into(), text(path)];
+        let mut shell_args: Vec<String> =
+            vec!["shell".into(), "--supervised".into(), "--config".into(), text(path)];
         shell_args.extend(["--bind".into(), args.bind.to_string(), "--address-file".into(), address.clone()]);
         shell_args.extend(["--speed".into(), args.speed.to_string(), "--seed".into(), args.seed.to_string()]);
         if let Some(file) = &args.replay {
             shell_args.extend(["--replay".into(), text(file)]);
         }
         let mut shell = Supervised::start("shell", shell_args)?;
-        wait_until("shell", &mut shell, stop, || std::fs::metadata(&address).is_ok_and(|file| file.len() > 0))?;
+        wait_until("shell", &mut shell, stop, || {
+            std::fs::metadata(&address).is_ok_and(|file| file.len() > 0)
+        })?;
         if let Ok(address) = std::fs::read_to_string(&address) {
-            eprintln!("ringfence is up: http://{}  (development mode: loopback only, no login)", address.trim());
+            eprintln!(
+                "ringfence is up: http://{}  (development mode: loopback only, no login)",
+                address.trim()
+            );
             eprintln!("data: {}   stop: Ctrl-C", config.data_dir.display());
         }
         Ok(Self { core, demo, shell, counters })
@@ -222,7 +236,9 @@ impl Group {
         let mut finished: Option<Instant> = None;
         while !stop.load(Ordering::Relaxed) {
             std::thread::sleep(LOOK);
-            for child in [Some(&mut self.core), self.demo.as_mut(), Some(&mut self.shell)].into_iter().flatten() {
+            for child in
+                [Some(&mut self.core), self.demo.as_mut(), Some(&mut self.shell)].into_iter().flatten()
+            {
                 ensure!(child.keep_alive()?, "a process ends again and again: see its messages above");
             }
             let Some(limit) = args.for_time else { continue };
