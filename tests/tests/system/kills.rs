@@ -6,6 +6,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use ringfence_core::config::VenueKind;
+use ringfence_ipc::client::{Client, Event};
+use ringfence_ipc::msg::{Intent, Side, Words};
 use ringfence_shell::feed::{PlayerConfig, SourceConfig, Speed, play};
 use ringfence_tests::audit::{Counts, Ledger};
 use ringfence_tests::diary::{self, Diary};
@@ -124,7 +127,7 @@ impl Strategy {
         self.process.kill();
     }
 
-    fn finish(mut self) -> Vec<ringfence_ipc::msg::Words> {
+    fn finish(mut self) -> Vec<Words> {
         self.process.close_input();
         let status = self.process.wait(PATIENCE);
         assert!(status.success(), "{}", self.process.said());
@@ -138,12 +141,12 @@ fn a_killed_strategys_intents_are_drained_and_its_repeats_are_duplicates() {
     let kills = size("RINGFENCE_STRATEGY_KILLS", 15);
     // Room for everything: nothing is refused for want of it, so whatever was published must be in the journal.
     let world = World::new(|config| {
+        config.venue = VenueKind::Null;
         config.journal.hot_bytes = 64 << 20;
         config.strategies[0].limits.dedup_quota = Some(1 << 18);
     });
     let mut dice = Dice::new(3);
     let core = world.start_ready();
-    let market = Market::start(&world);
     let mut strategy = Strategy::start(&world, 1, "new");
     for kill in 0..kills {
         std::thread::sleep(Duration::from_micros(10_000 + dice.below(LIFE_US)));
@@ -152,7 +155,6 @@ fn a_killed_strategys_intents_are_drained_and_its_repeats_are_duplicates() {
     }
     std::thread::sleep(Duration::from_millis(50));
     let diary = strategy.finish();
-    market.stop();
     assert!(core.stop(PATIENCE).success());
     let ledger = Ledger::new(world.journal());
     let mut counts = ledger.check(1, &diary, false);
@@ -195,4 +197,47 @@ fn gate_and_strategy_killed_together_lose_nothing() {
     counts += ledger.counts.clone();
     println!("killed gate and strategy: {kills} kills: {counts:?}");
     assert!(counts.duplicates > 0 && counts.decided > kills, "too little happened: {counts:?}");
+}
+
+/// What a client reads until nothing more comes for a while; it re-attaches where it must.
+fn everything(client: &mut Client) -> Vec<Event> {
+    let (mut events, mut quiet_since) = (Vec::new(), Instant::now());
+    while quiet_since.elapsed() < Duration::from_millis(200) {
+        let Some(event) = client.poll() else {
+            std::thread::sleep(Duration::from_micros(200));
+            continue;
+        };
+        quiet_since = Instant::now();
+        if event == Event::Lost {
+            client.reattach(PATIENCE).unwrap();
+        }
+        events.push(event);
+    }
+    events
+}
+
+#[test]
+fn a_resume_brings_what_was_missed_and_nothing_older() {
+    let world = World::new(|config| config.paper.latency_ns = 1_000_000);
+    let core = world.start_ready();
+    let mut first = world.attach("hammer");
+    for key in 1..=50 {
+        first.submit(&Intent::limit(0, Side::Buy, 100, 1000, key, first.now_ns())).unwrap();
+    }
+    assert_eq!(everything(&mut first).len(), 100, "50 decisions, 50 reports");
+    drop(first);
+    // A new process of the same strategy, without a ticket: the past is none of its business.
+    let mut second = world.attach("hammer");
+    let ticket = second.ticket();
+    assert_eq!(everything(&mut second), []);
+    core.kill();
+    let core = world.start_ready();
+    let events = everything(&mut second);
+    assert_eq!(events[0], Event::Lost);
+    // The venue died too: what rested there was entered again, which it says, once for each order.
+    let told =
+        events.iter().filter(|event| matches!(event, Event::Report(report) if report.reentered)).count();
+    assert_eq!((events.len(), told), (51, 50), "{events:?}");
+    assert_eq!(second.ticket(), ticket, "a gate may die any number of times: the ticket stays good");
+    assert!(core.stop(PATIENCE).success());
 }

@@ -8,3 +8,4 @@ mod limits;
 mod orders;
 mod places;
 mod recording;
+mod supervisor;
