@@ -40,7 +40,7 @@ pub fn run(command: &JournalCommand) -> anyhow::Result<()> {
 fn export(run: &Run) -> anyhow::Result<()> {
     let data = place::data_dir(run.data.as_deref())?;
     let hot = place::run_dir(&data)?.join("journal.hot");
-    let mut follower = Follower::open(&hot, &data.join("journal"), FIRST_POSITION)?;
+    let mut follower = Follower::open(&hot, data.join("journal"), FIRST_POSITION)?;
     let mut out = BufWriter::new(std::io::stdout().lock());
     while let Some((position, record)) = follower.next()? {
         let line = serde_json::to_writer(&mut out, &export::json(position, &record));

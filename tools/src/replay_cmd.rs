@@ -25,7 +25,7 @@ pub struct ReplayArgs {
 pub fn run(args: &ReplayArgs) -> anyhow::Result<()> {
     let data = place::data_dir(args.data.as_deref())?;
     let hot = place::run_dir(&data)?.join("journal.hot");
-    let mut follower = Follower::open(&hot, &data.join("journal"), FIRST_POSITION)?;
+    let mut follower = Follower::open(&hot, data.join("journal"), FIRST_POSITION)?;
     let mut replayer = Replayer::new(CoreConfig::load(&data.join("core.toml"))?.gate_capacity());
     while let Some((position, record)) = follower.next()? {
         replayer.feed(position, &record)?;
