@@ -1,4 +1,4 @@
-//! Measures the journal on this machine: append, sustained archiving, recovery.
+//! Measures the journal on this machine: append, sustained archiving and its CPU time, recovery.
 //!
 //! `cargo run --release -p ringfence-core --example journal -- [archive directory] [seconds] [sync interval, ms]`
 //!
@@ -42,7 +42,7 @@ fn measure(options: &JournalOptions, sustained: Duration) -> Result<(), JournalE
         }
     }
 
-    let (started, first) = (Instant::now(), writer.position());
+    let (started, first, cpu_before) = (Instant::now(), writer.position(), archiver_cpu_ns());
     let mut waits = 0_u64;
     while started.elapsed() < sustained {
         for _ in 0..4096 {
@@ -54,6 +54,10 @@ fn measure(options: &JournalOptions, sustained: Duration) -> Result<(), JournalE
         }
     }
     let appended = writer.position() - first;
+    while writer.archived_pos() < writer.position() {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    let cpu_ns = archiver_cpu_ns().zip(cpu_before).map(|(after, before)| after - before);
     let report = archiver.stop()?;
     let rate = appended as f64 / 2.0 / started.elapsed().as_secs_f64();
     println!(
@@ -63,6 +67,10 @@ fn measure(options: &JournalOptions, sustained: Duration) -> Result<(), JournalE
         started.elapsed().as_secs_f64()
     );
     println!("archiver: {} groups, {} syncs, {} errors", report.groups, report.syncs, report.errors);
+    if let Some(cpu_ns) = cpu_ns {
+        let cpu_s = cpu_ns as f64 / 1e9;
+        println!("archiver: {:.3} CPU seconds per million records", cpu_s * 2e6 / appended as f64);
+    }
     drop(writer);
 
     let started = Instant::now();
@@ -80,6 +88,17 @@ fn measure(options: &JournalOptions, sustained: Duration) -> Result<(), JournalE
         all * 1e7 / records as f64
     );
     Ok(())
+}
+
+/// Time that the archiver thread was on a CPU, kernel included; `None` where the kernel does not say.
+fn archiver_cpu_ns() -> Option<u64> {
+    for task in std::fs::read_dir("/proc/self/task").ok()?.flatten() {
+        let read = |name: &str| std::fs::read_to_string(task.path().join(name)).ok();
+        if read("comm")?.trim() == "archiver" {
+            return read("schedstat")?.split(' ').next()?.parse().ok();
+        }
+    }
+    None
 }
 
 fn append_for_free(writer: &mut Writer, record: &RecordWords, count: u64) -> u64 {

@@ -8,6 +8,7 @@ use std::thread::{JoinHandle, Thread};
 use std::time::{Duration, Instant};
 
 use ringfence_ipc::journal::hot::{HotHeader, HotReader, HotWords, Look, status};
+use ringfence_ipc::msg::SLOT_BYTES;
 use ringfence_ipc::segment::Mapping;
 
 use super::JournalError;
@@ -16,11 +17,16 @@ use super::segments::SegmentWriter;
 
 /// Written but unsynced bytes at which a sync does not wait for its interval.
 const SYNC_BYTES: u64 = 32 << 20;
-/// How long an idle archiver sleeps: it never spins, and nobody waits for it unless the ring is full.
+/// How long the archiver sleeps when it has caught up: it never spins, and nobody waits for it unless the ring is full.
 const IDLE_SLEEP: Duration = Duration::from_millis(1);
+/// Staged bytes that are worth a write, and how long fewer wait for more: a write costs the same for few as for many.
+const WRITE_BYTES: u64 = 256 << 10;
+const WRITE_LINGER: Duration = Duration::from_millis(4);
+/// The part of a small ring that is worth a write, as a divisor.
+const WRITE_RING_SHARE: u64 = 8;
 /// How often the disk's free space is looked at.
 const DISK_CHECK: Duration = Duration::from_millis(250);
-const PREFETCH_SLOTS: u64 = 16;
+const PREFETCH_SLOTS: u64 = 32;
 
 /// Told once, on the archiver thread, when it has to stop.
 pub type OnError = Box<dyn FnOnce(&JournalError) + Send>;
@@ -53,9 +59,9 @@ struct Counts {
 /// What one step did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Step {
-    /// There may be more to do at once.
+    /// A whole group was written: there is more to do at once.
     Busy,
-    /// Nothing to do right now.
+    /// Caught up.
     Idle,
     /// Everything is on disk and closed.
     Closed,
@@ -67,6 +73,10 @@ pub(super) struct Pump<M: Medium> {
     segments: SegmentWriter<M>,
     sync_interval: Duration,
     min_free_bytes: u64,
+    /// Staged slots that are written without waiting for more.
+    write_slots: u64,
+    /// When the oldest slot that is staged and not written was found.
+    staged_at: Option<Instant>,
     last_sync: Instant,
     last_disk_check: Option<Instant>,
     counts: Arc<Counts>,
@@ -79,11 +89,21 @@ impl<M: Medium> Pump<M> {
         sync_interval: Duration,
         min_free_bytes: u64,
     ) -> Self {
-        let (last_sync, counts) = (Instant::now(), Arc::default());
-        Self { stage, segments, sync_interval, min_free_bytes, last_sync, last_disk_check: None, counts }
+        let ring_share = stage.reader.header().capacity / WRITE_RING_SHARE;
+        Self {
+            stage,
+            segments,
+            sync_interval,
+            min_free_bytes,
+            write_slots: ring_share.min(WRITE_BYTES / SLOT_BYTES as u64),
+            staged_at: None,
+            last_sync: Instant::now(),
+            last_disk_check: None,
+            counts: Arc::default(),
+        }
     }
 
-    /// Copies at most a group, and syncs when it is time. With `stop`, an empty ring ends the work.
+    /// Copies at most a group, writes and syncs when it is time. With `stop`, an empty ring ends the work.
     ///
     /// # Errors
     /// What made it stop for good; the ring's status says so too.
@@ -98,10 +118,22 @@ impl<M: Medium> Pump<M> {
 
     fn try_step(&mut self, now: Instant, stop: bool) -> Result<Step, JournalError> {
         let before = self.segments.written();
-        self.copy_group()?;
+        self.stage_group(now)?;
+        let whole_group = self.segments.is_group();
+        let sync_due = now.duration_since(self.last_sync) >= self.sync_interval;
+        let staged = self.segments.staged() - self.segments.written();
+        let waited = self.staged_at.is_some_and(|at| now.duration_since(at) >= WRITE_LINGER);
+        if staged > 0 && (staged >= self.write_slots || waited || sync_due || stop) {
+            self.segments.write().map_err(JournalError::io("writing to the archive"))?;
+            self.staged_at = None;
+            self.counts.groups.fetch_add(1, Ordering::Relaxed);
+        }
+        // A new segment writes the end of the one before by itself.
         let moved = self.segments.written() - before;
-        self.counts.slots.fetch_add(moved, Ordering::Relaxed);
-        self.counts.groups.fetch_add(u64::from(moved > 0), Ordering::Relaxed);
+        if moved > 0 {
+            self.stage.words.archived.publish(self.segments.written());
+            self.counts.slots.fetch_add(moved, Ordering::Relaxed);
+        }
         self.check_disk(now)?;
         if stop && moved == 0 {
             self.segments.close().map_err(JournalError::io("closing the archive"))?;
@@ -110,31 +142,28 @@ impl<M: Medium> Pump<M> {
             self.set_status(status::CLOSED, true);
             return Ok(Step::Closed);
         }
-        let unsynced = (self.segments.written() - self.segments.synced()) * 64;
-        if unsynced >= SYNC_BYTES
-            || (unsynced > 0 && now.duration_since(self.last_sync) >= self.sync_interval)
-        {
+        let unsynced = (self.segments.written() - self.segments.synced()) * SLOT_BYTES as u64;
+        if unsynced >= SYNC_BYTES || (unsynced > 0 && sync_due) {
             self.sync(now)?;
         }
-        Ok(if moved > 0 { Step::Busy } else { Step::Idle })
+        Ok(if whole_group { Step::Busy } else { Step::Idle })
     }
 
-    fn copy_group(&mut self) -> Result<(), JournalError> {
+    fn stage_group(&mut self, now: Instant) -> Result<(), JournalError> {
         while !self.segments.is_group() {
             let position = self.segments.staged();
             self.stage.reader.prefetch(position + PREFETCH_SLOTS);
-            match self.stage.reader.look(position) {
-                Look::Record(record) => {
-                    self.segments
-                        .stage(record.slots())
-                        .map_err(JournalError::io("starting a journal segment"))?;
-                }
+            self.stage.reader.prefetch(position + PREFETCH_SLOTS + 1);
+            let staged = self.segments.stage(&self.stage.reader);
+            match staged.map_err(JournalError::io("starting a journal segment"))? {
+                Look::Record(()) => {}
                 Look::NotYet => break,
                 Look::Overwritten | Look::Damaged => return Err(JournalError::HotDamaged { position }),
             }
         }
-        self.segments.write().map_err(JournalError::io("writing to the archive"))?;
-        self.stage.words.archived.publish(self.segments.written());
+        if self.segments.staged() > self.segments.written() {
+            self.staged_at.get_or_insert(now);
+        }
         Ok(())
     }
 

@@ -11,6 +11,7 @@
 //! ```
 
 mod archiver;
+mod blocks;
 mod error;
 pub mod medium;
 mod open;

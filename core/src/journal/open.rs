@@ -15,6 +15,7 @@ use ringfence_ipc::msg::SLOT_BYTES;
 use ringfence_ipc::segment::{Mapping, SegmentError};
 
 use super::archiver::{Archiver, HotStage, OnError, Pump};
+use super::blocks::BLOCK_BYTES;
 use super::medium::{DirMedium, Medium};
 use super::recovery::{ArchiveState, HotState, classify_hot, decide};
 use super::segments::SegmentWriter;
@@ -33,7 +34,7 @@ pub struct JournalOptions {
     pub hot_path: PathBuf,
     /// Bytes of the hot ring's slots: a power of two, at least 64 KiB. Default 256 MiB.
     pub hot_bytes: u64,
-    /// Bytes of one segment's slots: a multiple of 64, 4 KiB to 16 GiB. Default 256 MiB.
+    /// Bytes of one segment's slots: a multiple of 4 KiB, 4 KiB to 16 GiB. Default 256 MiB.
     pub segment_bytes: u64,
     /// The longest that written records wait for a sync. Default 20 ms.
     pub sync_interval: Duration,
@@ -64,10 +65,10 @@ impl JournalOptions {
             });
         }
         let fits = (MIN_SEGMENT_BYTES..=MAX_SEGMENT_BYTES).contains(&self.segment_bytes);
-        if !fits || !self.segment_bytes.is_multiple_of(SLOT_BYTES as u64) {
+        if !fits || !self.segment_bytes.is_multiple_of(BLOCK_BYTES as u64) {
             return Err(JournalError::Option {
                 option: "segment_bytes",
-                rule: "a multiple of 64, 4 KiB to 16 GiB",
+                rule: "a multiple of 4 KiB, 4 KiB to 16 GiB",
             });
         }
         Ok(())
@@ -341,10 +342,9 @@ fn take_hot<M: Medium>(
 ) -> Result<(), JournalError> {
     let step = || JournalError::io("archiving what the hot ring held");
     while segments.staged() < end {
-        let Look::Record(record) = ring.look(segments.staged()) else {
+        if segments.stage(ring).map_err(step())? != Look::Record(()) {
             return Err(JournalError::HotDamaged { position: segments.staged() });
-        };
-        segments.stage(record.slots()).map_err(step())?;
+        }
         if segments.is_group() {
             segments.write().map_err(step())?;
         }

@@ -1,4 +1,7 @@
-//! Writing the archive: seals slots into a buffer, writes groups, syncs, goes on to the next segment.
+//! Writing the archive: seals slots into whole blocks, writes groups, syncs, goes on to the next segment.
+//!
+//! The last block is written again each time it has grown. Its older slots are then the same bytes in the same places:
+//! however such a write is torn, they are still there.
 
 use std::io;
 use std::sync::Arc;
@@ -6,14 +9,14 @@ use std::sync::Arc;
 use ringfence_ipc::journal::archive::{
     DurableMark, MARK_OFFSETS, SEGMENT_HEADER_BYTES, SegmentHeader, read_full, seal_slot,
 };
-use ringfence_ipc::msg::{SLOT_BYTES, Words};
+use ringfence_ipc::journal::hot::{HotReader, Look};
+use ringfence_ipc::msg::SLOT_BYTES;
 
+use super::blocks::{BLOCK_BYTES, Blocks};
 use super::medium::{Medium, SegmentFile};
 
-/// The most that is written at once.
-pub(super) const GROUP_BYTES: usize = 1 << 20;
-/// How much is read at once where a tail is written anew.
-const COPY_BYTES: usize = 1 << 20;
+const _: () =
+    assert!(SEGMENT_HEADER_BYTES.is_multiple_of(BLOCK_BYTES as u64), "slots and marks share no block");
 
 struct OpenSegment<F> {
     file: F,
@@ -34,11 +37,12 @@ pub(super) struct SegmentWriter<M: Medium> {
     synced: u64,
     /// Which of the segment's two durable marks is written next.
     spare_mark: usize,
-    buffer: Vec<u8>,
+    blocks: Blocks,
 }
 
 impl<M: Medium> SegmentWriter<M> {
     /// Continues behind `position`, the chain being `chain`, in the segment given or else in a new one.
+    /// [`Self::settle`] comes first.
     pub(super) fn new(
         medium: Arc<M>,
         identity: (u64, u64),
@@ -57,7 +61,7 @@ impl<M: Medium> SegmentWriter<M> {
             written: position,
             synced: position,
             spare_mark: 0,
-            buffer: Vec::with_capacity(GROUP_BYTES),
+            blocks: Blocks::new(),
         }
     }
 
@@ -84,7 +88,7 @@ impl<M: Medium> SegmentWriter<M> {
 
     /// Whether a whole group is staged.
     pub(super) fn is_group(&self) -> bool {
-        self.buffer.len() >= GROUP_BYTES
+        self.blocks.is_full()
     }
 
     /// Everything from `durable` on is written anew, the rest of the segment becomes zeros, all of it is synced.
@@ -94,45 +98,63 @@ impl<M: Medium> SegmentWriter<M> {
     pub(super) fn settle(&mut self, durable: DurableMark) -> io::Result<()> {
         let Some(OpenSegment { file, header }) = &self.current else { return Ok(()) };
         let end = header.offset_of(self.written);
-        let mut at = header.offset_of(durable.position);
+        let durable_end = header.offset_of(durable.position);
         self.spare_mark = durable.spare;
         file.resize(end, header.file_bytes())?;
-        let mut copy = vec![0; COPY_BYTES];
-        while at < end {
-            let want = COPY_BYTES.min((end - at) as usize);
-            let count = read_full(file, &mut copy[..want], at)?;
-            if count == 0 {
+        let blocks = &mut self.blocks;
+        blocks.restart(durable_end - durable_end % BLOCK_BYTES as u64);
+        while blocks.end() < end {
+            let (at, left) = (blocks.end(), (end - blocks.end()) as usize);
+            let space = blocks.space();
+            let want = left.min(space.len());
+            if read_full(file, &mut space[..want], at)? < want {
                 return Err(io::ErrorKind::UnexpectedEof.into());
             }
-            file.write_at(&copy[..count], at)?;
-            at += count as u64;
+            blocks.fill(want);
+            let (bytes, offset) = blocks.whole();
+            file.write_at(bytes, offset)?;
+            blocks.written();
         }
         file.sync()?;
         self.mark(self.written)?;
         self.sync()
     }
 
-    /// Stages a record; opens the next segment when this one has no room for it.
-    pub(super) fn stage(&mut self, slots: &[Words]) -> io::Result<()> {
-        let end = self.staged + slots.len() as u64;
+    /// Stages the next record of `ring`, if it is there; opens the next segment when this one has no room for it.
+    /// Must not be called with a whole group staged.
+    #[inline]
+    pub(super) fn stage(&mut self, ring: &HotReader) -> io::Result<Look<()>> {
+        let head = match ring.head(self.staged) {
+            Look::Record(head) => head,
+            other => return Ok(other.and_then(|_| Look::NotYet)),
+        };
+        let end = self.staged + head.slots() as u64;
         if !matches!(&self.current, Some(open) if end <= open.header.first + open.header.capacity) {
             self.next_segment()?;
         }
-        for words in slots {
-            let mut bytes = [0; SLOT_BYTES];
-            self.chain = seal_slot(self.chain, self.staged, words, &mut bytes);
-            self.buffer.extend_from_slice(&bytes);
-            self.staged += 1;
+        let (mut position, mut chain) = (self.staged, self.chain);
+        let (mut room, _) = self.blocks.space().as_chunks_mut::<SLOT_BYTES>();
+        let copied = ring.copy(head, |words| {
+            if let Some(out) = room.split_off_first_mut() {
+                chain = seal_slot(chain, position, words, out);
+                position += 1;
+            }
+        });
+        if copied == Look::Record(()) {
+            assert!(position == end, "a record is staged only where it fits");
+            self.blocks.fill(head.slots() * SLOT_BYTES);
+            (self.staged, self.chain) = (end, chain);
         }
-        Ok(())
+        Ok(copied)
     }
 
     /// Hands what is staged to the medium.
     pub(super) fn write(&mut self) -> io::Result<()> {
-        let Some(OpenSegment { file, header }) = &self.current else { return Ok(()) };
+        let Some(OpenSegment { file, .. }) = &self.current else { return Ok(()) };
         if self.staged > self.written {
-            file.write_at(&self.buffer, header.offset_of(self.written))?;
-            self.buffer.clear();
+            let (bytes, offset) = self.blocks.whole();
+            file.write_at(bytes, offset)?;
+            self.blocks.written();
             self.written = self.staged;
         }
         Ok(())
@@ -177,6 +199,7 @@ impl<M: Medium> SegmentWriter<M> {
         head[..fields.len()].copy_from_slice(&fields);
         let file = self.medium.create_segment(header.first, &head, header.file_bytes())?;
         self.current = Some(OpenSegment { file, header });
+        self.blocks.restart(SEGMENT_HEADER_BYTES);
         self.spare_mark = 0;
         Ok(())
     }

@@ -16,6 +16,7 @@
 
 use std::io;
 
+use super::chain::{PAYLOAD_BYTES, chain_payload};
 use super::record::RecordError;
 use super::{FIRST_POSITION, JOURNAL_LAYOUT_HASH, POSITION_LIMIT};
 use crate::msg::{PAYLOAD_WORDS, SLOT_BYTES, Words};
@@ -35,7 +36,6 @@ pub const HEADER_FIELD_BYTES: usize = 64;
 pub const MAX_SEGMENT_SLOTS: u64 = 1 << 32;
 
 const MAGIC: u64 = u64::from_le_bytes(*b"RFJARCH1");
-const PAYLOAD_BYTES: usize = PAYLOAD_WORDS * 8;
 const DIGITS: usize = 20;
 const SUFFIX: &str = ".rfj";
 
@@ -224,12 +224,15 @@ pub fn chain_seed(journal_id: u64) -> u32 {
 }
 
 /// Writes the archived form of a slot and returns the chain after it.
+#[inline]
 #[must_use]
 pub fn seal_slot(chain: u32, position: u64, words: &Words, out: &mut [u8; SLOT_BYTES]) -> u32 {
-    for (chunk, word) in out.chunks_exact_mut(8).zip(words) {
-        chunk.copy_from_slice(&word.to_le_bytes());
+    let mut payload = [0; PAYLOAD_BYTES];
+    for (chunk, word) in payload.as_chunks_mut().0.iter_mut().zip(words) {
+        *chunk = word.to_le_bytes();
     }
-    let chain = crc32c::crc32c_append(chain, &out[..PAYLOAD_BYTES]);
+    let chain = chain_payload(chain, &payload);
+    out[..PAYLOAD_BYTES].copy_from_slice(&payload);
     out[PAYLOAD_BYTES..].copy_from_slice(&sequence_word(chain, position).to_le_bytes());
     chain
 }
@@ -264,7 +267,9 @@ pub enum SlotState {
 /// Judges the slot in `bytes` at `position` after `chain`.
 #[must_use]
 pub fn check_slot(bytes: &[u8; SLOT_BYTES], position: u64, chain: u32) -> SlotState {
-    let after = crc32c::crc32c_append(chain, &bytes[..PAYLOAD_BYTES]);
+    let mut payload = [0; PAYLOAD_BYTES];
+    payload.copy_from_slice(&bytes[..PAYLOAD_BYTES]);
+    let after = chain_payload(chain, &payload);
     let (found, expected) = (word(bytes, PAYLOAD_WORDS), sequence_word(after, position));
     if found == expected {
         return SlotState::Valid(after);

@@ -166,18 +166,47 @@ impl HotRecord {
     }
 }
 
+/// The head of a record in the ring, as last seen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HotHead {
+    position: u64,
+    sequence: u64,
+    len: usize,
+}
+
+impl HotHead {
+    /// Slots of the record, 1 to [`MAX_RECORD_SLOTS`].
+    #[must_use]
+    pub const fn slots(&self) -> usize {
+        self.len
+    }
+}
+
 /// What stands at a position of the ring.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(clippy::large_enum_variant, reason = "a look is used at once and dropped")]
-pub enum Look {
+pub enum Look<R = HotRecord> {
     /// A whole record.
-    Record(HotRecord),
+    Record(R),
     /// Nothing yet, or a record being written.
     NotYet,
     /// A later lap's record: the position is only in the archive now.
     Overwritten,
     /// What no writer writes.
     Damaged,
+}
+
+impl<R> Look<R> {
+    /// Looks on, if a record was there.
+    #[inline]
+    pub fn and_then<S>(self, next: impl FnOnce(R) -> Look<S>) -> Look<S> {
+        match self {
+            Self::Record(record) => next(record),
+            Self::NotYet => Look::NotYet,
+            Self::Overwritten => Look::Overwritten,
+            Self::Damaged => Look::Damaged,
+        }
+    }
 }
 
 /// Reads a hot ring, live or left behind by a dead gate.
@@ -244,6 +273,20 @@ impl HotReader {
     /// Copies the record that starts at `position`, if it is there.
     #[must_use]
     pub fn look(&self, position: u64) -> Look {
+        self.head(position).and_then(|head| {
+            let (mut words, mut parts) = ([[0; 7]; MAX_RECORD_SLOTS], 0);
+            let copied = self.copy(head, |part| {
+                words[parts] = *part;
+                parts += 1;
+            });
+            copied.and_then(|()| Look::Record(HotRecord { words, len: head.len }))
+        })
+    }
+
+    /// The head of the record that starts at `position`, if it is there; [`Self::copy`] comes next.
+    #[inline]
+    #[must_use]
+    pub fn head(&self, position: u64) -> Look<HotHead> {
         let sequence = self.slots.sequence(self.index(position));
         fence(Ordering::Acquire);
         let number = sequence & NUMBER;
@@ -258,21 +301,28 @@ impl HotReader {
         if sequence & CONTINUATION != 0 || len > MAX_RECORD_SLOTS {
             return Look::Damaged;
         }
-        let mut record = HotRecord { words: [[0; 7]; MAX_RECORD_SLOTS], len };
+        Look::Record(HotHead { position, sequence, len })
+    }
+
+    /// Hands out the record's payloads in order, each read once. Anything but [`Look::Record`] takes them back: they
+    /// were no record.
+    #[inline]
+    #[must_use]
+    pub fn copy(&self, head: HotHead, mut put: impl FnMut(&Words)) -> Look<()> {
         let mut whole = true;
-        for (i, words) in record.words.iter_mut().enumerate().take(len) {
-            let at = position + i as u64;
-            *words = self.slots.payload(self.index(at));
-            whole &= i == 0 || self.slots.sequence(self.index(at)) == (at + 1) | CONTINUATION;
+        for at in head.position..head.position + head.len as u64 {
+            put(&self.slots.payload(self.index(at)));
+            whole &= at == head.position || self.slots.sequence(self.index(at)) == (at + 1) | CONTINUATION;
         }
         fence(Ordering::Acquire);
-        if self.slots.sequence(self.index(position)) != sequence {
+        if self.slots.sequence(self.index(head.position)) != head.sequence {
             return Look::Overwritten;
         }
-        if whole { Look::Record(record) } else { Look::Damaged }
+        if whole { Look::Record(()) } else { Look::Damaged }
     }
 
     /// Asks the cache for the slot of `position`.
+    #[inline]
     pub fn prefetch(&self, position: u64) {
         self.slots.prefetch(self.index(position));
     }

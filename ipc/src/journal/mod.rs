@@ -5,6 +5,7 @@
 //! Position 0 is never written: it means "not journalled".
 
 pub mod archive;
+mod chain;
 pub mod chained;
 mod follower;
 pub mod hot;

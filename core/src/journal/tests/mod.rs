@@ -2,6 +2,7 @@
 
 mod corrupt;
 mod countdown;
+mod direct;
 mod follow;
 mod hot;
 mod kill;
@@ -74,11 +75,17 @@ fn close_record(n: u64) -> Record {
 /// A journal in a directory that goes away with the test.
 struct Place {
     dir: tempfile::TempDir,
+    segment_bytes: u64,
 }
 
 impl Place {
+    /// Segments of 64 slots, one block.
     fn new() -> Self {
-        Self { dir: tempfile::tempdir().unwrap() }
+        Self::with_segments(4096)
+    }
+
+    fn with_segments(segment_bytes: u64) -> Self {
+        Self { dir: tempfile::tempdir().unwrap(), segment_bytes }
     }
 
     fn archive(&self) -> PathBuf {
@@ -89,13 +96,13 @@ impl Place {
         self.dir.path().join("hot")
     }
 
-    /// The smallest ring, segments of 64 slots, a sync at every step.
+    /// The smallest ring, a sync at every step.
     fn options(&self) -> JournalOptions {
         JournalOptions {
             dir: self.archive(),
             hot_path: self.hot(),
             hot_bytes: 64 << 10,
-            segment_bytes: 4096,
+            segment_bytes: self.segment_bytes,
             sync_interval: Duration::ZERO,
             min_free_bytes: 0,
         }

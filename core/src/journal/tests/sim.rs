@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use ringfence_ipc::journal::archive::{ReadAt, SECTOR_BYTES};
+use ringfence_ipc::journal::archive::{ReadAt, SECTOR_BYTES, SEGMENT_HEADER_BYTES};
 use ringfence_ipc::journal::chained::Segments;
 
+use crate::journal::blocks::BLOCK_BYTES;
 use crate::journal::medium::{Medium, SegmentFile};
 
 const SECTOR: usize = SECTOR_BYTES as usize;
@@ -114,20 +115,23 @@ impl Sim {
         Self::with_files(self.state().files.clone())
     }
 
-    /// Power was lost: each unsynced sector is old, new, or torn in the middle.
+    /// Power was lost: each unsynced sector is old, new, or torn in the middle. Disks of 512-byte and of 4 KiB sectors
+    /// take turns.
     pub fn after_power_loss(&self, seed: u64) -> Self {
         let mut rng = Rng(seed);
+        let unit = if seed.is_multiple_of(2) { SECTOR } else { BLOCK_BYTES };
         let mut files = self.state().files.clone();
         for file in files.values_mut() {
             let len = if rng.below(2) == 0 { file.seen.len() } else { file.disk.len() };
             file.seen.resize(len, 0);
             file.disk.resize(len, 0);
             let owed = file.owed.clone();
-            for (sector, at) in (0..len).step_by(SECTOR).enumerate() {
-                if !owed.get(sector).copied().unwrap_or(false) {
+            for at in (0..len).step_by(unit) {
+                let mut sectors = owed.iter().skip(at / SECTOR).take(unit / SECTOR);
+                if !sectors.any(|owed| *owed) {
                     continue;
                 }
-                let end = len.min(at + SECTOR);
+                let end = len.min(at + unit);
                 let kept = match rng.below(3) {
                     0 => 0,
                     1 => end - at,
@@ -149,6 +153,11 @@ impl Sim {
         file.disk.clone_from(&file.seen);
     }
 
+    /// What readers see of the segment that starts at `first`.
+    pub fn bytes(&self, first: u64) -> Option<Vec<u8>> {
+        self.state().files.get(&first).map(|file| file.seen.clone())
+    }
+
     pub fn remove(&self, first: u64) {
         self.state().files.remove(&first);
     }
@@ -162,6 +171,11 @@ impl ReadAt for SimHandle {
 
 impl SegmentFile for SimHandle {
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
+        // What direct IO asks for; only the header page is written otherwise.
+        let blocks = offset.is_multiple_of(BLOCK_BYTES as u64) && bytes.len().is_multiple_of(BLOCK_BYTES);
+        let aligned = bytes.as_ptr().align_offset(BLOCK_BYTES) == 0;
+        let in_header = offset + bytes.len() as u64 <= SEGMENT_HEADER_BYTES;
+        assert!(in_header || (blocks && aligned), "{} bytes at {offset}", bytes.len());
         let mut state = self.sim.state();
         let whole = state.alive()?;
         let bytes = if whole { bytes } else { &bytes[..bytes.len() / 2 + 1] };
