@@ -16,7 +16,7 @@ const OPEN_ORDERS: usize = 300;
 /// Intents between two looks at the answers.
 const BURST: usize = 32;
 /// Entries of the diary kept free for answers that are still to come.
-const SPARE_ENTRIES: usize = 20_000;
+const SPARE_ENTRIES: usize = 150_000;
 /// How long a vanished gate is waited for.
 const PATIENCE: Duration = Duration::from_secs(30);
 /// Intents of an earlier process of this strategy that are sent again.

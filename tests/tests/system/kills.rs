@@ -21,7 +21,7 @@ use ringfence_tests::{Dice, both_cpus, size};
 const KILLS_PER_JOURNAL: u64 = 20;
 /// A gate lives at most this long after it is ready.
 const LIFE_US: u64 = 30_000;
-const DIARY_ENTRIES: usize = 1 << 19;
+const DIARY_ENTRIES: usize = 1 << 20;
 
 /// A simulated market that finds every new gate by itself.
 struct Market {
@@ -85,19 +85,27 @@ fn kill_gates(kills: u64, hot_bytes: u64, seed: u64) -> Counts {
     counts
 }
 
-#[test]
-fn killed_gate_loses_nothing() {
+/// `kills` kills, a few in each journal: `round` is told how many, and its number from 1.
+fn in_rounds(test: &str, kills: u64, mut round: impl FnMut(u64, u64) -> Counts) -> Counts {
     let _turn = both_cpus();
-    let kills = size("RINGFENCE_KILLS", 60);
     let (began, mut done, mut total) = (Instant::now(), 0, Counts::default());
     while done < kills {
         let now = KILLS_PER_JOURNAL.min(kills - done);
-        // The smallest hot ring is always lapped: the archiver is behind at every kill.
-        let hot_bytes = if (done / KILLS_PER_JOURNAL).is_multiple_of(2) { 64 << 10 } else { 1 << 20 };
-        total += kill_gates(now, hot_bytes, done + 1);
+        total += round(now, done / KILLS_PER_JOURNAL + 1);
         done += now;
     }
-    println!("killed_gate_loses_nothing: {kills} kills in {:?}: {total:?}", began.elapsed());
+    println!("{test}: {kills} kills in {:?}: {total:?}", began.elapsed());
+    total
+}
+
+#[test]
+fn killed_gate_loses_nothing() {
+    let kills = size("RINGFENCE_KILLS", 60);
+    let total = in_rounds("killed_gate_loses_nothing", kills, |kills, round| {
+        // The smallest hot ring is always lapped: the archiver is behind at every kill.
+        let hot_bytes = if round.is_multiple_of(2) { 1 << 20 } else { 64 << 10 };
+        kill_gates(kills, hot_bytes, round)
+    });
     assert!(
         total.decided > kills && total.orders > kills && total.fills > 0,
         "too little happened: {total:?}"
@@ -135,19 +143,17 @@ impl Strategy {
     }
 }
 
-#[test]
-fn a_killed_strategys_intents_are_drained_and_its_repeats_are_duplicates() {
-    let _turn = both_cpus();
-    let kills = size("RINGFENCE_STRATEGY_KILLS", 15);
+/// One journal, `kills` strategy processes ended by force.
+fn kill_strategies(kills: u64, round: u64) -> Counts {
     // Room for everything: nothing is refused for want of it, so whatever was published must be in the journal.
     let world = World::new(|config| {
         config.venue = VenueKind::Null;
         config.journal.hot_bytes = 64 << 20;
-        config.strategies[0].limits.dedup_quota = Some(1 << 18);
+        config.strategies[0].limits.dedup_quota = Some(1 << 19);
     });
-    let mut dice = Dice::new(3);
+    let mut dice = Dice::new(round + 1000);
     let core = world.start_ready();
-    let mut strategy = Strategy::start(&world, 1, "new");
+    let mut strategy = Strategy::start(&world, round, "new");
     for kill in 0..kills {
         std::thread::sleep(Duration::from_micros(10_000 + dice.below(LIFE_US)));
         strategy.kill();
@@ -159,23 +165,25 @@ fn a_killed_strategys_intents_are_drained_and_its_repeats_are_duplicates() {
     let ledger = Ledger::new(world.journal());
     let mut counts = ledger.check(1, &diary, false);
     counts += ledger.counts.clone();
-    println!("killed strategy: {kills} kills: {counts:?}");
-    assert!(counts.duplicates > kills && counts.drained > 0, "too little happened: {counts:?}");
-    for life in diary.split(|words| words[0] == diary::REBORN) {
-        for sent in life.iter().filter(|words| words[0] == diary::SENT) {
-            assert!(ledger.decided(1, u128::from(sent[1])).is_some(), "published and not decided: {sent:?}");
-        }
+    for sent in diary.iter().filter(|words| words[0] == diary::SENT) {
+        assert!(ledger.decided(1, u128::from(sent[1])).is_some(), "published and not decided: {sent:?}");
     }
+    counts
 }
 
 #[test]
-fn gate_and_strategy_killed_together_lose_nothing() {
-    let _turn = both_cpus();
+fn a_killed_strategys_intents_are_drained_and_its_repeats_are_duplicates() {
     let kills = size("RINGFENCE_STRATEGY_KILLS", 15);
+    let total = in_rounds("killed strategy", kills, kill_strategies);
+    assert!(total.duplicates > kills && total.drained > 0, "too little happened: {total:?}");
+}
+
+/// One journal, `kills` gates and strategy processes ended by force, either first.
+fn kill_both(kills: u64, round: u64) -> Counts {
     let world = World::new(|config| config.journal.hot_bytes = 1 << 20);
-    let mut dice = Dice::new(5);
+    let mut dice = Dice::new(round + 2000);
     let mut core = world.start_ready();
-    let mut strategy = Strategy::start(&world, 1, "new");
+    let mut strategy = Strategy::start(&world, round, "new");
     for kill in 0..kills {
         std::thread::sleep(Duration::from_micros(5_000 + dice.below(LIFE_US)));
         if dice.below(2) == 0 {
@@ -195,8 +203,14 @@ fn gate_and_strategy_killed_together_lose_nothing() {
     let ledger = Ledger::new(world.journal());
     let mut counts = ledger.check(1, &diary, false);
     counts += ledger.counts.clone();
-    println!("killed gate and strategy: {kills} kills: {counts:?}");
-    assert!(counts.duplicates > 0 && counts.decided > kills, "too little happened: {counts:?}");
+    counts
+}
+
+#[test]
+fn gate_and_strategy_killed_together_lose_nothing() {
+    let kills = size("RINGFENCE_STRATEGY_KILLS", 15);
+    let total = in_rounds("killed gate and strategy", kills, kill_both);
+    assert!(total.duplicates > 0 && total.decided > kills, "too little happened: {total:?}");
 }
 
 /// What a client reads until nothing more comes for a while; it re-attaches where it must.
