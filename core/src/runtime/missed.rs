@@ -1,6 +1,7 @@
 //! What a resuming client missed, read back from the journal.
 
 use std::path::PathBuf;
+use std::time::{Duration, Instant};
 
 use ringfence_ipc::handshake::{MISSED_PER_PACKET, Packet, Role};
 use ringfence_ipc::journal::{DecisionRecord, Follower, Record};
@@ -8,6 +9,9 @@ use ringfence_ipc::msg::{Decision, Report, StrategyId, Words};
 
 /// A client further behind than this starts afresh instead.
 const MAX_MISSED_EVENTS: usize = 1_000_000;
+
+/// How long a record that must be there may take to be found, while the archive takes over from the hot ring.
+const READ_PATIENCE: Duration = Duration::from_millis(200);
 
 /// Where the journal lies.
 #[derive(Clone, Debug)]
@@ -33,8 +37,16 @@ pub(super) fn collect(
     let unreadable = |error: &dyn std::fmt::Display| format!("the journal cannot be read back: {error}");
     let mut follower =
         Follower::open(&paths.hot, &paths.archive, last_seq.max(1)).map_err(|error| unreadable(&error))?;
+    let deadline = Instant::now() + READ_PATIENCE;
     while follower.position() < end {
-        let Some((position, record)) = follower.next().map_err(|error| unreadable(&error))? else { break };
+        let Some((position, record)) = follower.next().map_err(|error| unreadable(&error))? else {
+            // Everything below `end` was written before this was asked for: leaving some of it out would be a loss.
+            if Instant::now() > deadline {
+                return Err(unreadable(&format!("it ends at {}, not at {end}", follower.position())));
+            }
+            std::thread::sleep(Duration::from_millis(1));
+            continue;
+        };
         if position <= last_seq || position >= end {
             continue;
         }
