@@ -59,8 +59,8 @@ pub trait Medium: Segments<File: SegmentFile + Send> + Send + Sync + 'static {
     fn free_bytes(&self) -> io::Result<u64>;
 }
 
-/// A segment in a directory, written past the page cache where the file system allows it: half the CPU time and
-/// several times the rate of copying into it.
+/// A segment in a directory, written past the page cache where the file system allows it: copying into the cache costs
+/// ten times the CPU time.
 #[derive(Debug)]
 pub struct DirFile {
     file: File,

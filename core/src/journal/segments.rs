@@ -7,7 +7,7 @@ use std::io;
 use std::sync::Arc;
 
 use ringfence_ipc::journal::archive::{
-    DurableMark, MARK_OFFSETS, SEGMENT_HEADER_BYTES, SegmentHeader, read_full, seal_slot,
+    DurableMark, MARK_BYTES, MARK_OFFSETS, SEGMENT_HEADER_BYTES, SegmentHeader, read_full, seal_slot,
 };
 use ringfence_ipc::journal::hot::{HotReader, Look};
 use ringfence_ipc::msg::SLOT_BYTES;
@@ -101,6 +101,10 @@ impl<M: Medium> SegmentWriter<M> {
         let durable_end = header.offset_of(durable.position);
         self.spare_mark = durable.spare;
         file.resize(end, header.file_bytes())?;
+        // So too for the mark that counts: it must be on disk before the other one is overwritten.
+        let (mut mark, kept) = ([0; MARK_BYTES], MARK_OFFSETS[1 - durable.spare]);
+        let count = read_full(file, &mut mark, kept)?;
+        file.write_at(&mark[..count], kept)?;
         let blocks = &mut self.blocks;
         blocks.restart(durable_end - durable_end % BLOCK_BYTES as u64);
         while blocks.end() < end {
