@@ -26,6 +26,12 @@ pub fn size(variable: &str, default: u64) -> u64 {
     std::env::var(variable).ok().and_then(|text| text.replace('_', "").parse().ok()).unwrap_or(default)
 }
 
+/// Says loudly what could not be tested here and why, past the test runner's capture.
+pub fn skipped(test: &str, why: &str) {
+    use std::io::Write as _;
+    let _ = writeln!(std::io::stderr(), "SKIPPED: {test}: {why}");
+}
+
 /// Waits until `ready`, looking every half millisecond.
 ///
 /// # Panics

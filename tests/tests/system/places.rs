@@ -7,7 +7,7 @@ use ringfence_ipc::msg::{DurabilityTier, Intent, Side};
 use ringfence_tests::audit::Ledger;
 use ringfence_tests::process::{ringfence, run};
 use ringfence_tests::world::{PATIENCE, World};
-use ringfence_tests::{await_that, process::Process};
+use ringfence_tests::{await_that, process::Process, skipped};
 
 use ringfence_ipc::client::{Client, Event};
 use ringfence_ipc::msg::Decision;
@@ -164,7 +164,7 @@ fn start_on_disk(world: &World, options: &str) -> Option<Process> {
 fn a_read_only_disk_is_named() {
     let world = World::new(|_| ());
     let Some(mut core) = start_on_disk(&world, "ro") else {
-        return eprintln!("SKIPPED a_read_only_disk_is_named: no mounts in a namespace of one's own here");
+        return skipped("a_read_only_disk_is_named", "no mounts in a namespace of one\'s own here");
     };
     assert!(!core.wait(PATIENCE).success());
     let said = core.said();
@@ -175,7 +175,10 @@ fn a_read_only_disk_is_named() {
 fn a_full_disk_is_named_and_new_orders_are_refused() {
     let world = World::new(|_| ());
     let Some(core) = start_on_disk(&world, "size=1m") else {
-        return eprintln!("SKIPPED a_full_disk_is_named: no mounts in a namespace of one's own here");
+        return skipped(
+            "a_full_disk_is_named_and_new_orders_are_refused",
+            "no mounts in a namespace of one\'s own here",
+        );
     };
     await_that("it says so", PATIENCE, || core.said().contains("No space left on device"));
     assert!(core.said().contains("free space"), "and what to do: {}", core.said());

@@ -3,8 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use ringfence_tests::both_cpus;
 use ringfence_tests::process::{run, workspace};
+use ringfence_tests::{both_cpus, skipped};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -18,9 +18,7 @@ fn recording(test: &str) -> Option<PathBuf> {
     let found =
         dirs.into_iter().flatten().map(|dir| dir.join("btcusdt_20240808.gz")).find(|path| path.is_file());
     if found.is_none() {
-        eprintln!(
-            "SKIPPED {test}: no btcusdt_20240808.gz: set RINGFENCE_DATA to the directory that holds it"
-        );
+        skipped(test, "no btcusdt_20240808.gz: set RINGFENCE_DATA to the directory that holds it");
     }
     found
 }
