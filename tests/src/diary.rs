@@ -1,4 +1,4 @@
-//! What a strategy asked and was told, outside the gate and its own process: a file on tmpfs that `kill -9` of either
+//! What a strategy asked and was told, outside the gate and its own process: a mapped file that `kill -9` of either
 //! leaves whole up to the last entry.
 
 use std::path::Path;

@@ -81,7 +81,6 @@ fn a_second_gate_in_the_same_run_directory_is_refused() {
     assert!(said.contains(&world.config.run_dir.display().to_string()), "{said}");
     assert!(world.config.hot_path().exists() && world.config.counters_path().exists());
     unharmed(&world, core, client, &first);
-    std::mem::forget(other);
 }
 
 #[test]
