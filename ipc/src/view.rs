@@ -124,12 +124,17 @@ impl ReadSlots {
     #[inline]
     #[must_use]
     pub fn payload(&self, slot: usize) -> Words {
-        let words = &self.at(slot).words;
         let mut copy = [0; PAYLOAD_WORDS];
-        for (to, from) in copy.iter_mut().zip(words) {
+        self.copy_payload(slot, &mut copy);
+        copy
+    }
+
+    /// As [`Self::payload`], word by word into `to`: nothing is moved a second time.
+    #[inline]
+    pub fn copy_payload(&self, slot: usize, to: &mut Words) {
+        for (to, from) in to.iter_mut().zip(&self.at(slot).words) {
             *to = from.load(Ordering::Relaxed);
         }
-        copy
     }
 
     /// Asks the cache for a slot that will be read soon.

@@ -210,6 +210,7 @@ impl DedupWindow {
     }
 
     /// Puts an entry into the place that [`DedupWindow::probe`] found for its key, with nothing inserted between.
+    #[inline(always)]
     pub fn insert(&mut self, spot: Spot, entry: Entry, client_ts_ns: u64, now_ns: u64, ttl_ns: u64) {
         let slot = spot.slot as usize;
         let (home, fingerprint) = self.place(spot.hash);

@@ -70,7 +70,7 @@ impl Reactor {
     ) -> Result<(), PortFault> {
         let room = Room { venue: self.venue.space(), journal: self.journal_space() };
         let Some(port) = &mut self.ports[at] else { return Ok(()) };
-        let verdict = self.gate.decide(&Request {
+        let mut verdict = self.gate.decide(&Request {
             strategy: port.strategy,
             operator: port.role == Role::Operator,
             words,
@@ -81,22 +81,21 @@ impl Reactor {
             reference: None,
             tier: DurabilityTier::Process,
         });
-        let mut decision = verdict.decision;
         if let Some(record) = &verdict.record {
             self.records += 1;
-            decision.journal_seq = self.journal.append(&record.encode());
+            verdict.decision.journal_seq = self.journal.append(&record.encode());
         }
         // A draining client reads nothing any more; the journal keeps its answers.
         if !port.draining {
-            let told = port.events.push1(&decision.encode()).map_err(PortFault::Ring)?;
+            let told = port.events.push1(&verdict.decision.encode()).map_err(PortFault::Ring)?;
             debug_assert!(told.is_some(), "room was looked at before the intent was read");
         }
-        self.gate.commit(&verdict, decision.journal_seq);
-        if let Some(command) = verdict.command {
+        self.gate.commit(&verdict, verdict.decision.journal_seq);
+        if let Some(command) = &verdict.command {
             self.venue.push(command, now_ns);
             self.tally.commands += 1;
         }
-        self.count_decision(&decision);
+        self.count_decision(&verdict.decision);
         Ok(())
     }
 

@@ -389,7 +389,7 @@ fn spawn_gate(
             while reactor.venue.space() == Space::Full {
                 std::thread::yield_now();
             }
-            reactor.venue.push(command, reactor.now_ns());
+            reactor.venue.push(&command, reactor.now_ns());
         }
         on_gate_thread();
         match &lockstep {

@@ -30,7 +30,7 @@ impl Reactor {
             let now_ns = self.pass_now_ns();
             while self.venue.space() > Space::Full {
                 let Some(command) = self.gate.next_mass_cancel(now_ns) else { break };
-                self.venue.push(command, now_ns);
+                self.venue.push(&command, now_ns);
                 self.tally.commands += 1;
             }
         }
@@ -48,19 +48,21 @@ impl Reactor {
 
     /// One report: journal, books, the strategy's ring.
     pub fn book(&mut self, report: &Report, now_ns: u64) {
-        let Ok(mut booked) = self.gate.book(report, now_ns) else {
+        // By reference: a copy of what was just written in small parts would wait until all of it has left the store buffer.
+        let mut outcome = self.gate.book(report, now_ns);
+        let Ok(booked) = &mut outcome else {
             self.counters.inc(Counter::UnbookedReports);
             return;
         };
-        let seq = self.append(&encode_report(&booked));
+        let seq = self.append(&encode_report(booked));
         booked.journal_seq = seq;
-        self.tell(&booked);
+        self.tell(booked);
         if booked.kind == ReportKind::Accepted
             && let Some(order) = self.gate.order(booked.order_id)
         {
             self.counters.record(Histo::OrderRoundtripNs, now_ns.saturating_sub(order.created_ns));
         }
-        self.gate.apply_report(&booked, seq);
+        self.gate.apply_report(booked, seq);
         self.tally.reports += 1;
         if booked.kind == ReportKind::Fill {
             self.counters.inc(Counter::Fills);

@@ -59,14 +59,14 @@ impl VenuePort {
 
     /// Hands a command over; room was looked at before it was decided.
     #[inline]
-    pub fn push(&mut self, command: Command, now_ns: u64) {
+    pub fn push(&mut self, command: &Command, now_ns: u64) {
         match self {
             Self::Paper { commands, .. } => {
-                let pushed = commands.push(command);
+                let pushed = commands.push(*command);
                 assert!(pushed.is_ok(), "a command was decided without room at the venue");
             }
-            Self::Inline { venue, reports } => venue.on_command(&command, now_ns, reports),
-            Self::Null { venue, reports } => venue.on_command(&command, now_ns, reports),
+            Self::Inline { venue, reports } => venue.on_command(command, now_ns, reports),
+            Self::Null { venue, reports } => venue.on_command(command, now_ns, reports),
         }
     }
 

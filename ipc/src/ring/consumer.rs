@@ -83,7 +83,7 @@ impl Consumer {
                 return ahead;
             }
             fence(Ordering::Acquire);
-            *words = self.slots.payload(slot);
+            self.slots.copy_payload(slot, words);
         }
         out.len()
     }

@@ -1,7 +1,9 @@
 //! Step 7: what leaves the gate, and whether there is room for it.
 
 use ringfence_ipc::journal::DecisionRecord;
-use ringfence_ipc::msg::{Command, Decision, DurabilityTier, IntentKind, OperatorExt, OrderId, Outcome};
+use ringfence_ipc::msg::{
+    Command, Decision, DurabilityTier, Intent, IntentKind, OperatorExt, OrderId, Outcome,
+};
 use ringfence_ipc::reason::{LimitId, Reason};
 
 use super::dedup::Early;
@@ -100,7 +102,9 @@ fn record(sized: &Sized<'_>, decision: &Decision) -> DecisionRecord {
     DecisionRecord {
         strategy: origin.tables.id,
         account: origin.tables.account,
-        intent: *sized.intent,
+        // Decoded anew from its words: a copy of the fields decoded before would wait until they have all left the store
+        // buffer. It decoded then, so it does now.
+        intent: Intent::decode(origin.req.words).unwrap_or(*sized.intent),
         ext,
         outcome: decision.outcome,
         reason: decision.reason,

@@ -53,15 +53,17 @@ impl DecisionRecord {
             | u64::from(self.strategy) << 16
             | (self.reason as u64) << 32;
         let mut record = RecordWords::new(DECISION, len, rest);
-        let intent = self.intent.encode();
+        let [header, key_low, key_high, price, qty, client_ts_ns, ttl_or_target] = self.intent.encode();
         let w = &mut record.words;
-        w[0][1..7].copy_from_slice(&intent[0..6]);
+        // Word by word: a block copy would wait for the words just written.
+        [_, w[0][1], w[0][2], w[0][3], w[0][4], w[0][5], w[0][6]] =
+            [0, header, key_low, key_high, price, qty, client_ts_ns];
         let (value, limit) = match self.outcome {
             Outcome::Accepted => (self.order_id, 0),
             Outcome::Rejected => (self.observed as u64, self.limit as u64),
         };
         w[1] = [
-            intent[6],
+            ttl_or_target,
             self.now_ns,
             value,
             limit,
@@ -119,21 +121,26 @@ pub fn encode_report(report: &Report) -> RecordWords {
     let rest =
         report.state as u64 | flags << 8 | (report.reason as u64) << 16 | u64::from(report.symbol) << 32;
     let mut record = RecordWords::new(REPORT, if long { 2 } else { 1 }, rest);
-    record.words[0][1..].copy_from_slice(&[
+    let ids = report.kind as u64 | u64::from(report.strategy) << 16 | u64::from(report.account) << 32;
+    let [head, fill, ..] = &mut record.words;
+    [_, head[1], head[2], head[3], head[4], head[5], head[6]] = [
+        0,
         report.order_id,
         report.cum_qty as u64,
         report.leaves_qty as u64,
         report.ts_ns,
         report.key_low,
-        report.kind as u64 | u64::from(report.strategy) << 16 | u64::from(report.account) << 32,
-    ]);
-    record.words[1][..5].copy_from_slice(&[
-        report.last_qty as u64,
-        report.last_price as u64,
-        report.trade_id,
-        report.fee_e8 as u64,
-        report.venue_ts_ns,
-    ]);
+        ids,
+    ];
+    if long {
+        [fill[0], fill[1], fill[2], fill[3], fill[4]] = [
+            report.last_qty as u64,
+            report.last_price as u64,
+            report.trade_id,
+            report.fee_e8 as u64,
+            report.venue_ts_ns,
+        ];
+    }
     record
 }
 
