@@ -19,7 +19,11 @@ pub const PRICE: i64 = 6_174_568;
 /// Scaled quantity of every order.
 const QTY: i64 = 100;
 /// Intents under one timestamp and between two looks at the answers, in bursts.
-const BATCH: u64 = 16;
+const BATCH: u64 = 256;
+/// Answers taken in one go.
+const DRAIN: u64 = 1024;
+/// Pauses after the last answer there is, before the next look.
+const PAUSES: u32 = 100;
 /// Intents of one burst: 3 ms at 20 M/s, a twentieth of the hot ring.
 const BURST: u64 = 1 << 16;
 /// A decision takes two journal slots, its report one.
@@ -215,8 +219,11 @@ impl Strategy {
                     break;
                 }
             }
-            for _ in 0..2 * BATCH {
+            for _ in 0..DRAIN {
                 if self.take()?.is_none() {
+                    // Answers come in batches: polling for the next one would take its line from the gate, which is about to
+                    // write it.
+                    (0..PAUSES).for_each(|_| std::hint::spin_loop());
                     break;
                 }
             }
