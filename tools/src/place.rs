@@ -61,6 +61,11 @@ pub fn data_dir(given: Option<&Path>) -> anyhow::Result<PathBuf> {
     dir.canonicalize().with_context(|| format!("cannot resolve {}", dir.display()))
 }
 
+/// Where the market source leaves its counts when it stops.
+pub fn feed_report(data_dir: &Path) -> PathBuf {
+    data_dir.join("feed.json")
+}
+
 /// Socket, hot journal and counters of a run: on tmpfs where there is one.
 pub fn run_dir(data_dir: &Path) -> anyhow::Result<PathBuf> {
     let name = data_dir.canonicalize()?.display().to_string();

@@ -12,7 +12,7 @@ use ringfence_core::config::CoreConfig;
 use ringfence_shell::feed::{PlayerConfig, SourceConfig, Speed, play};
 use ringfence_shell::{ShellConfig, serve};
 
-use crate::stop;
+use crate::{place, stop};
 
 /// Arguments of `ringfence shell`.
 #[derive(Args)]

@@ -210,6 +210,7 @@ impl Group {
         };
         let address = text(&config.data_dir.join("shell.addr"));
         let _ = std::fs::remove_file(&address);
+        let _ = std::fs::remove_file(place::feed_report(&config.data_dir));
         let mut shell_args: Vec<String> =
             vec!["shell".into(), "--supervised".into(), "--config".into(), text(path)];
         shell_args.extend(["--bind".into(), args.bind.to_string(), "--address-file".into(), address.clone()]);
@@ -293,7 +294,10 @@ fn wait_until(
 fn report(args: &UpArgs, config: &CoreConfig) -> anyhow::Result<()> {
     let path = config.summary_path();
     let text = std::fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
-    let summary: Value = serde_json::from_str(&text)?;
+    let mut summary: Value = serde_json::from_str(&text)?;
+    let feed = std::fs::read_to_string(place::feed_report(&config.data_dir)).ok();
+    let feed: Option<Value> = feed.and_then(|text| serde_json::from_str(&text).ok());
+    summary["malformed_lines"] = feed.map_or(Value::Null, |feed| feed["malformed"].clone());
     if args.json {
         println!("{}", one_line(&summary)?);
         return Ok(());

@@ -198,6 +198,7 @@ fn malformed_lines_are_counted_and_skipped() {
     assert!(clean.said.contains("malformed=0"), "{}", clean.said);
     assert!(dirty.said.contains("malformed=8"), "{}", dirty.said);
     assert_eq!((clean.count("malformed_messages"), dirty.count("malformed_messages")), (0, 0));
+    assert_eq!((clean.count("malformed_lines"), dirty.count("malformed_lines")), (0, 8));
     dirty.recompute();
     dirty.left_nothing();
 }
