@@ -83,6 +83,10 @@ pub fn run(args: ShellArgs) -> anyhow::Result<()> {
     let played = feed.join().map_err(|_| anyhow::anyhow!("the feed thread panicked"))?;
     served.context("the shell failed")?;
     let report = played?;
+    let told =
+        serde_json::json!({"events": report.events, "malformed": report.malformed, "ended": report.ended});
+    std::fs::write(place::feed_report(&core.data_dir), told.to_string())
+        .context("cannot write the market source's report")?;
     tracing::info!(
         events = report.events,
         malformed = report.malformed,
