@@ -1,4 +1,4 @@
-//! Hints to the memory system about private memory: cache lines on their way before they are used, and huge pages for
+//! Hints to the memory system: cache lines on their way before they are used, and huge pages for
 //! tables that are too large for the address cache. A hint changes no value; one that is refused costs only time.
 
 use std::mem::{MaybeUninit, size_of_val};

@@ -19,7 +19,6 @@ pub mod counters;
 pub mod feed;
 #[cfg(not(loom))]
 pub mod handshake;
-#[cfg(not(loom))]
 pub mod hint;
 #[cfg(not(loom))]
 mod histogram;

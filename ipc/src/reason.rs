@@ -224,8 +224,6 @@ code_enum! {
         MarkIntervalNs = 21, "mark_interval_ns";
         /// 1: intents without a key are allowed. Scope: global.
         AllowKeyless = 22, "allow_keyless";
-        /// 1: the strategy's orders are cancelled when its process dies. Scope: strategy.
-        CancelOnDisconnect = 23, "cancel_on_disconnect";
     }
 }
 

@@ -10,6 +10,7 @@ use std::ptr::NonNull;
 use std::sync::Arc;
 
 use crate::atomic::{AtomicU64, Ordering, SEQUENCE_WORD, Slot, fence};
+use crate::hint::{prefetch_read, prefetch_write};
 use crate::msg::{PAYLOAD_WORDS, Words};
 
 /// What a view keeps alive.
@@ -140,7 +141,7 @@ impl ReadSlots {
     /// Asks the cache for a slot that will be read soon.
     #[inline]
     pub fn prefetch(&self, slot: usize) {
-        prefetch(self.at(slot));
+        prefetch_read(self.at(slot));
     }
 
     #[inline]
@@ -315,30 +316,6 @@ impl WriteWord {
     pub fn publish(&self, value: u64) {
         self.0.at().store(value, Ordering::Release);
     }
-}
-
-#[inline]
-fn prefetch(slot: &Slot) {
-    #[cfg(target_arch = "x86_64")]
-    // SAFETY: a prefetch is a hint: it never faults and reads nothing into the program.
-    unsafe {
-        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-        _mm_prefetch::<_MM_HINT_T0>(std::ptr::from_ref(slot).cast());
-    }
-    #[cfg(not(target_arch = "x86_64"))]
-    let _ = slot;
-}
-
-#[inline]
-fn prefetch_write(slot: &Slot) {
-    #[cfg(target_arch = "x86_64")]
-    // SAFETY: a prefetch is a hint: it never faults and writes nothing. Assembly, because the intrinsic's write hint
-    // compiles to a read prefetch at this target level.
-    unsafe {
-        std::arch::asm!("prefetchw [{0}]", in(reg) std::ptr::from_ref(slot), options(nostack, preserves_flags));
-    }
-    #[cfg(not(target_arch = "x86_64"))]
-    let _ = slot;
 }
 
 #[cfg(test)]

@@ -16,7 +16,7 @@ const E8: i128 = 100_000_000;
 const NS_PER_S: u64 = 1_000_000_000;
 const COUNT: usize = LimitId::ALL.len();
 
-const _: () = assert!(LimitId::AllowKeyless as usize == COUNT - 2, "ids are dense: they index the set");
+const _: () = assert!(LimitId::AllowKeyless as usize == COUNT - 1, "ids are dense: they index the set");
 
 /// The limits set for one scope, by number.
 #[derive(Clone, Debug)]
@@ -69,7 +69,6 @@ pub(super) const fn is_legal(scope: Scope, limit: LimitId) -> bool {
                 | L::CancelBurst
                 | L::MaxOpenOrders
                 | L::DedupQuota
-                | L::CancelOnDisconnect
         ),
     }
 }
