@@ -66,6 +66,44 @@ fn a_ring_that_wraps_overwrites_only_what_was_consumed() {
     transfer(&[1, 3, 4, 1], 0);
 }
 
+/// As [`transfer`] for messages of one slot, taken in runs, as the gate does.
+fn transfer_in_runs(preemptions: Option<usize>, messages: u64, start: u64) {
+    explore(preemptions, move || {
+        let (producer, mut consumer) = heap_ring(CAPACITY, start);
+        let thread = thread::spawn(move || {
+            let mut sender = Sender::new(producer);
+            for _ in 0..messages {
+                while sender.push(1).is_none() {
+                    thread::yield_now();
+                }
+            }
+        });
+        let (mut run, mut next) = ([[0; 7]; 3], 0);
+        while next < messages {
+            let ready = consumer.peek_run(&mut run);
+            for words in &run[..ready] {
+                assert_eq!(*words, message(next, 1)[0]);
+                consumer.advance(1);
+                next += 1;
+            }
+            if ready == 0 {
+                thread::yield_now();
+            }
+        }
+        thread.join().unwrap();
+    });
+}
+
+#[test]
+fn runs_arrive_whole_and_in_order() {
+    transfer_in_runs(None, 2, 7);
+}
+
+#[test]
+fn runs_that_wrap_overwrite_only_what_was_consumed() {
+    transfer_in_runs(Some(3), 5, 0);
+}
+
 /// A producer that writes what it likes into the first slots, against a consumer that looks a few times.
 fn hostile(
     attack: impl Fn(&WriteSlots) + Copy + Send + Sync + 'static,
@@ -130,6 +168,87 @@ fn a_slot_rewritten_while_it_is_copied_garbles_only_itself() {
     );
 }
 
+/// What [`hostile`] does not look at: the continuations, and runs.
+fn hostile_to_the_end(attack: impl Fn(&WriteSlots) + Copy + Send + Sync + 'static, verdict: fn(Seen)) {
+    explore(None, move || {
+        let slots = WriteSlots::heap(CAPACITY);
+        let consumer = Consumer::new(slots.reader(), WriteWord::heap(), 0);
+        let thread = thread::spawn(move || attack(&slots));
+        let mut run = [[0; 7]; 2];
+        let ready = consumer.peek_run(&mut run);
+        run[..ready].iter().for_each(|words| verdict(Seen::InRun(*words)));
+        if let Ok(Some(head)) = consumer.peek() {
+            (1..head.slots).for_each(|index| verdict(Seen::Continuation(consumer.continuation(index).ok())));
+        }
+        thread.join().unwrap();
+    });
+}
+
+enum Seen {
+    InRun(Words),
+    Continuation(Option<Words>),
+}
+
+#[test]
+fn a_continuation_taken_back_is_a_fault_or_whole() {
+    hostile_to_the_end(
+        |slots| {
+            slots.store_payload(1, &[1; 7]);
+            slots.publish(1, continuation_word(1));
+            slots.publish(0, head_word(0, 2));
+            slots.publish(1, head_word(1, 1));
+        },
+        |seen| match seen {
+            Seen::Continuation(words) => assert!(words.is_none_or(|words| words == [1; 7])),
+            Seen::InRun(_) => panic!("a message of two slots is in no run"),
+        },
+    );
+}
+
+#[test]
+fn a_run_over_slots_being_rewritten_garbles_only_those() {
+    hostile_to_the_end(
+        |slots| {
+            slots.store(0, 3, 1);
+            slots.publish(0, head_word(0, 1));
+            slots.store(0, 3, 2);
+            slots.publish(1, head_word(9, 1));
+        },
+        |seen| match seen {
+            Seen::InRun(words) => assert!(matches!(words, [0, 0, 0, 1 | 2, 0, 0, 0]), "{words:?}"),
+            Seen::Continuation(_) => panic!("there was none"),
+        },
+    );
+}
+
+#[test]
+fn a_consumer_position_that_moves_back_is_a_fault_or_was_never_seen() {
+    explore(None, || {
+        let consumed = WriteWord::heap();
+        let mut producer = Producer::new(WriteSlots::heap(CAPACITY), consumed.reader(), 0);
+        (0..CAPACITY).for_each(|_| assert!(producer.push1(&[0; 7]).unwrap().is_some()));
+        let thread = thread::spawn(move || {
+            consumed.publish(3);
+            consumed.publish(1);
+        });
+        let (mut best, mut failed) = (0, None);
+        for _ in 0..3 {
+            match producer.free() {
+                Ok(free) => {
+                    assert!(failed.is_none() && matches!(free, 0 | 1 | 3) && free >= best);
+                    best = free;
+                }
+                Err(fault) => {
+                    assert_eq!((fault.kind, best), (FaultKind::ConsumedMovedBack, 3));
+                    failed = Some(fault);
+                }
+            }
+        }
+        thread.join().unwrap();
+        assert!(producer.free().is_err() || best < 3);
+    });
+}
+
 #[test]
 fn a_consumer_position_out_of_thin_air_is_a_fault() {
     explore(None, || {
@@ -160,6 +279,23 @@ fn a_cell_is_read_whole_or_not_at_all() {
         if let Some(value) = cell::read(&reader, 0) {
             assert!((1..=5).contains(&value[0]) && value.iter().all(|word| *word == value[0]), "{value:?}");
         }
+        thread.join().unwrap();
+    });
+}
+
+#[test]
+fn a_cell_whose_writer_lies_gives_nothing_or_what_was_announced() {
+    explore(Some(3), || {
+        let lines = WriteSlots::heap(CELL_SLOTS);
+        let reader = lines.reader();
+        let thread = thread::spawn(move || {
+            lines.store(0, 0, 3);
+            lines.publish(4, 7);
+            lines.publish(4, 3);
+            lines.store(0, 0, u64::MAX);
+        });
+        // Words of a cell carry no mark of their own: a liar's value is a value, and it is taken whole or not at all.
+        assert!(cell::read(&reader, 0).is_none_or(|value| value == [0; 7]));
         thread.join().unwrap();
     });
 }

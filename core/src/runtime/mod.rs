@@ -15,6 +15,8 @@ mod reactor;
 mod registry;
 mod reports;
 mod summary;
+#[cfg(test)]
+mod tests;
 mod venue_port;
 mod wait;
 

@@ -123,11 +123,13 @@ impl Reactor {
         let mut busy = !self.inbox.is_empty() && self.mail();
         busy |= self.book_reports();
         self.rotation = if self.rotation + 1 < self.active.len() { self.rotation + 1 } else { 0 };
-        for turn in self.rotation..self.rotation + self.active.len() {
-            let turn = if turn < self.active.len() { turn } else { turn - self.active.len() };
-            if let Some(at) = self.active.get(turn) {
-                busy |= self.serve(usize::from(*at));
-            }
+        let mut turn = self.rotation;
+        for _ in 0..self.active.len() {
+            turn = if turn < self.active.len() { turn } else { 0 };
+            let Some(at) = self.active.get(turn).copied() else { break };
+            busy |= self.serve(usize::from(at));
+            // Whoever was thrown out left the list, and the next one moved into its place: nobody's turn is skipped.
+            turn += usize::from(self.active.get(turn) == Some(&at));
         }
         self.passes += 1;
         if self.passes.is_multiple_of(PASSES_PER_CHORE) {

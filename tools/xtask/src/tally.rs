@@ -38,6 +38,11 @@ impl Tally {
         }
     }
 
+    /// Tests that came to an end, whichever.
+    pub fn ran(&self) -> u64 {
+        self.passed + self.failed
+    }
+
     /// Something that could not even start counts as one failure.
     pub fn fail(&mut self, what: &str) {
         self.failed += 1;

@@ -1,9 +1,8 @@
-//! The seal attack matrix: what a hostile client can do to shared memory with the descriptors it rightfully holds.
+//! G6, the seal attack matrix: what a hostile client can do to shared memory with the descriptors it rightfully holds.
 //!
 //! Every attack runs against both kinds of segment as the client has them after the handshake: its own `intents`, which
 //! it mapped writable before the gate sealed them, and the gate's `events`, mapped read-only. Each must be refused, and
 //! the gate must read the same bytes as before. Against memory without seals each must succeed, or it would prove nothing.
-#![allow(clippy::unwrap_used, missing_docs)]
 
 use std::ffi::c_void;
 use std::fs::{File, OpenOptions};
@@ -15,7 +14,9 @@ use rustix::fs::{
     FallocateFlags, MemfdFlags, SealFlags, fallocate, fcntl_add_seals, ftruncate, memfd_create,
 };
 use rustix::io::Errno;
-use rustix::mm::{Advice, MapFlags, MprotectFlags, ProtFlags, madvise, mmap, mprotect, munmap};
+use rustix::mm::{
+    Advice, MapFlags, MprotectFlags, MremapFlags, ProtFlags, madvise, mmap, mprotect, mremap, munmap,
+};
 
 const BYTES: usize = 4 * PAGE;
 const PAGE: usize = 4096;
@@ -160,6 +161,53 @@ fn mprotects_to_write() {
         // SAFETY: the range was just mapped by this test and nothing points into it.
         unsafe { mprotect(mapped, BYTES, MprotectFlags::READ | MprotectFlags::WRITE) }
     });
+}
+
+#[test]
+fn moves_its_mapping_to_a_larger_one() {
+    for victim in [intents(), events()] {
+        // SAFETY: the mapping is the test's own; where it moves, no view points.
+        let moved = unsafe { mremap(victim.mapped, BYTES, 2 * BYTES, MremapFlags::MAYMOVE) };
+        // The kernel may hand out address space behind the end of the file; there is no memory in it, and no more file.
+        assert_eq!(rustix::fs::fstat(&victim.fd).unwrap().st_size as usize, BYTES, "{moved:?}");
+        unharmed(&victim);
+    }
+}
+
+#[test]
+fn splices_a_pipe_into_it() {
+    refused(|v| {
+        let (from, to) = rustix::pipe::pipe()?;
+        rustix::io::write(&to, b"owned")?;
+        rustix::pipe::splice(&from, None, &v.fd, Some(&mut 8), 5, rustix::pipe::SpliceFlags::empty())
+            .map(drop)
+    });
+}
+
+/// The debugger's door: it opens private memory to a process's own writes, and must not open a read-only segment.
+#[test]
+fn writes_the_gates_segment_through_proc_mem() {
+    let mem = OpenOptions::new().write(true).open("/proc/self/mem").unwrap();
+    let write = |v: &Victim| rustix::io::pwrite(&mem, &[0xee; 8], v.mapped as u64 + 8);
+    assert_eq!(write(&unsealed()), Ok(8), "the attack does not even work without seals");
+    let victim = events();
+    assert!(write(&victim).is_err());
+    unharmed(&victim);
+}
+
+/// A private copy is the client's own business: what it writes there is nobody else's.
+#[test]
+fn maps_a_private_copy_and_changes_only_that() {
+    for victim in [intents(), events()] {
+        let prot = ProtFlags::READ | ProtFlags::WRITE;
+        // SAFETY: a new private mapping at an address the kernel chooses; only this test writes to it.
+        unsafe {
+            let copy = mmap(null_mut(), BYTES, prot, MapFlags::PRIVATE, &victim.fd, 0).unwrap();
+            copy.cast::<u8>().write_bytes(0xee, BYTES);
+            munmap(copy, BYTES).unwrap();
+        }
+        unharmed(&victim);
+    }
 }
 
 fn reopen(victim: &Victim, writable: bool) -> std::io::Result<File> {

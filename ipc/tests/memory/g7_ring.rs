@@ -1,18 +1,16 @@
 //! The ring against its model: random scripts, two threads at full speed, two processes over one file.
-#![cfg(not(loom))]
-#![allow(clippy::unwrap_used, missing_docs)]
-
-mod model;
 
 use std::collections::VecDeque;
 use std::path::Path;
 use std::process::{Child, Command};
 use std::time::{Duration, Instant};
 
-use model::{Message, Receiver, Sender, message};
 use proptest::prelude::*;
 use ringfence_ipc::ring::{Consumer, MAX_START, Producer, heap_ring};
 use ringfence_ipc::segment::Mapping;
+
+use crate::model::{Message, Receiver, Sender, message};
+use crate::size;
 
 #[derive(Clone, Copy, Debug)]
 enum Op {
@@ -73,6 +71,11 @@ fn slots_of(n: u64) -> u8 {
     (n % 7 % 4) as u8 + 1
 }
 
+/// How long the ends of a ring race; `RINGFENCE_G7_STRESS_MS` sets it.
+fn stress() -> Duration {
+    Duration::from_millis(size("RINGFENCE_G7_STRESS_MS", 300))
+}
+
 fn send(producer: Producer, until: Instant) -> u64 {
     let mut sender = Sender::new(producer);
     let mut sent = 0;
@@ -109,7 +112,7 @@ fn receive(consumer: Consumer, mut over: impl FnMut(u64) -> bool) -> u64 {
 #[test]
 fn two_threads_lose_and_tear_nothing() {
     let (producer, consumer) = heap_ring(64, 12_345);
-    let until = Instant::now() + Duration::from_millis(400);
+    let until = Instant::now() + stress();
     let sender = std::thread::spawn(move || send(producer, until));
     let received = receive(consumer, |_| sender.is_finished());
     assert_eq!(sender.join().unwrap(), received);
@@ -120,12 +123,12 @@ const SLOTS: usize = 256;
 const CHILD: &str = "RINGFENCE_TEST_RING_FILE";
 
 /// A ring over a new file (the consumer's word in its first line, slots from byte 4096), and a process that writes it
-/// for 300 ms and leaves the number of messages at byte 64.
+/// for a while and leaves the number of messages at byte 64.
 fn ring_to_child(path: &Path) -> (Mapping, Consumer, Child) {
     let mapping = Mapping::create_file(path, 4096 + SLOTS * 64).unwrap();
     let consumer = Consumer::new(mapping.read_slots(4096, SLOTS).unwrap(), mapping.write_word(0).unwrap(), 0);
     let child = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "child_sends", "--test-threads=1"])
+        .args(["--exact", "g7_ring::child_sends", "--test-threads=1"])
         .env(CHILD, path)
         .stdout(std::process::Stdio::null())
         .spawn()
@@ -140,7 +143,7 @@ fn child_sends() {
         let mapping = Mapping::open_file(Path::new(&path), true).unwrap();
         let slots = mapping.write_slots(4096, SLOTS).unwrap();
         let producer = Producer::new(slots, mapping.read_word(0).unwrap(), 0);
-        mapping.store(64, send(producer, Instant::now() + Duration::from_millis(300))).unwrap();
+        mapping.store(64, send(producer, Instant::now() + stress())).unwrap();
     }
 }
 
