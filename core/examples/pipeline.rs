@@ -7,7 +7,7 @@
 use std::hint::black_box;
 use std::time::Instant;
 
-use ringfence_core::gate::{Capacity, Gate, Request, Room};
+use ringfence_core::gate::{Capacity, Gate, Request, Room, Verdict};
 use ringfence_ipc::journal::{BootRecord, LimitRecord, Record, StrategyRecord};
 use ringfence_ipc::msg::{DurabilityTier, Intent, OrderState, Report, ReportKind, Side, Words};
 use ringfence_ipc::reason::{LimitId, Reason, Scope};
@@ -110,10 +110,12 @@ impl Bench {
             tier: DurabilityTier::Process,
         };
         let verdict = self.gate.decide(&req);
-        let word = verdict.record.as_ref().map_or(0, |record| record.encode().slots()[1][2]);
-        self.gate.commit(&verdict, self.seq);
+        let Verdict::Accepted(approved) = &verdict else { return (false, 0) };
+        let slots = black_box(approved.record_slots());
+        let word = slots[1][2];
+        let (effect, Some(command)) = (approved.effect(), approved.command()) else { return (false, word) };
+        self.gate.commit(&effect, self.seq);
         self.seq += 2;
-        let Some(command) = verdict.command else { return (false, word) };
         let expired = Report {
             kind: ReportKind::Expired,
             state: OrderState::Expired,

@@ -3,11 +3,11 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
-use ringfence_core::gate::{Capacity, Gate, Request, Room, StrategyTables};
+use ringfence_core::gate::{Capacity, Gate, Request, Room, StrategyTables, Verdict};
 use ringfence_core::venue::NullVenue;
 use ringfence_ipc::clock::rdtsc;
 use ringfence_ipc::journal::{BootRecord, LimitRecord, Record, STRATEGY_NAME_BYTES, StrategyRecord};
-use ringfence_ipc::msg::{Decision, DurabilityTier, Intent, Outcome, Side, Words};
+use ringfence_ipc::msg::{Decision, DurabilityTier, Intent, Side, Words};
 use ringfence_ipc::reason::{LimitId, Scope};
 use ringfence_ipc::symbol::Symbol;
 
@@ -140,13 +140,15 @@ impl Driver {
             let verdict = self.gate.decide(&request);
             self.position += 1;
             self.journal += 2;
-            if verdict.decision.outcome == Outcome::Accepted {
-                self.accepted += 1;
-            } else {
-                self.first_reject.get_or_insert(verdict.decision);
-            }
-            self.gate.commit(&verdict, self.journal);
-            let Some(command) = verdict.command else { continue };
+            let Verdict::Accepted(approved) = &verdict else {
+                self.first_reject.get_or_insert(verdict.decision(0));
+                continue;
+            };
+            self.accepted += 1;
+            std::hint::black_box((approved.record_slots(), approved.decision(self.journal).encode()));
+            let (effect, command) = (approved.effect(), approved.command());
+            self.gate.commit(&effect, self.journal);
+            let Some(command) = command else { continue };
             if let Ok(report) = self.gate.book(&NullVenue::answer(&command, self.now_ns), self.now_ns) {
                 self.journal += 1;
                 self.gate.apply_report(&report, self.journal);

@@ -2,11 +2,12 @@
 
 use ringfence_ipc::journal::DecisionRecord;
 use ringfence_ipc::msg::{
-    AccountId, Command, Decision, DurabilityTier, Key, OrderId, OrderState, OrderType, Report, Side,
-    StrategyId, SymbolId, Tif, Words,
+    AccountId, Command, Decision, DurabilityTier, Intent, Key, OrderId, OrderState, OrderType, Outcome,
+    Report, Side, StrategyId, SymbolId, Tif, Words,
 };
+use ringfence_ipc::reason::{LimitId, Reason};
 
-use super::pipeline::Plan;
+use super::pipeline::{Approved, Plan};
 
 /// How much the gate can hold. Fixed at construction: nothing grows later.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -92,16 +93,45 @@ pub struct Request<'a> {
     pub tier: DurabilityTier,
 }
 
-/// What the gate decided, and what follows from it. Nothing has changed yet: [`super::Gate::commit`] does that.
+/// What the gate decided. Nothing has changed yet: [`super::Gate::commit`] of its [`Verdict::effect`] does that.
 #[derive(Clone, Copy, Debug)]
-pub struct Verdict {
-    /// The answer. `journal_seq` is 0 for a new decision until the reactor has appended `record`.
+pub enum Verdict<'a> {
+    /// It passed every step.
+    Accepted(Approved<'a>),
+    /// It did not.
+    Refused(Refusal),
+}
+
+/// The answer to an intent that some step stopped.
+#[derive(Clone, Copy, Debug)]
+pub struct Refusal {
+    /// The answer. `journal_seq` is 0 for a new decision until `record` has been appended.
     pub decision: Decision,
     /// What to append to the journal; `None` for duplicates and transient rejects, which change nothing.
     pub record: Option<DecisionRecord>,
-    /// What goes to the venue once the record is appended.
-    pub command: Option<Command>,
     pub(super) plan: Plan,
+}
+
+/// What a journalled decision changes. It belongs to the state it was decided in: nothing else may be applied between
+/// [`super::Gate::decide`] and [`super::Gate::commit`].
+#[derive(Clone, Copy, Debug)]
+pub struct Effect {
+    pub(super) plan: Plan,
+    pub(super) strategy: StrategyId,
+    pub(super) operator: bool,
+    pub(super) intent: Intent,
+    pub(super) now_ns: u64,
+    pub(super) outcome: Outcome,
+    pub(super) reason: Reason,
+    pub(super) limit_id: LimitId,
+    /// Accepted: the order's id. Rejected: the observed value.
+    pub(super) value: u64,
+    /// Rejected: the limit's value.
+    pub(super) limit: i64,
+    /// What one unit of a new order reserves, scaled.
+    pub(super) reserve_price: i64,
+    /// The reference that was consulted, scaled.
+    pub(super) reference_price: i64,
 }
 
 /// Why a record cannot be applied: the journal is not this gate's, or does not fit its capacity.

@@ -33,9 +33,10 @@ mod window;
 mod tests;
 
 pub use api::{
-    ApplyError, Capacity, OrderView, PositionView, Reentry, Reference, Request, Room, Space, Totals,
-    Unbooked, Verdict,
+    ApplyError, Capacity, Effect, OrderView, PositionView, Reentry, Reference, Refusal, Request, Room, Space,
+    Totals, Unbooked, Verdict,
 };
+pub use pipeline::Approved;
 pub use replay::{Mismatch, ReplayReport, Replayer, redecide};
 pub use tables::StrategyTables;
 
@@ -152,6 +153,7 @@ impl Gate {
         }
     }
 
+    #[inline(always)]
     fn registered(&self, strategy: StrategyId) -> Option<&StrategyTables> {
         self.strategies.get(usize::from(strategy))?.as_deref().filter(|tables| tables.registered)
     }
@@ -161,6 +163,7 @@ impl Gate {
         &self.symbols[usize::from(symbol).min(self.symbols.len() - 1)]
     }
 
+    #[inline(always)]
     fn position_of(&self, tables: &StrategyTables, symbol: SymbolId) -> Option<&Position> {
         tables.position_in(symbol).map(|index| &self.positions[index])
     }

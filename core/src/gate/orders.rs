@@ -255,12 +255,28 @@ impl OrderTable {
         &mut self.slots[slot as usize & mask]
     }
 
-    /// The id that the next order gets; `None`: no free slot within reach.
-    pub fn next_id(&self, epoch: u16) -> Option<OrderId> {
+    /// The id that the next order gets; 0: no free slot within reach.
+    #[inline(always)]
+    pub fn next_id(&self, epoch: u16) -> OrderId {
+        let first = self.next_sequence;
+        let sequence = if first < SEQUENCE && !self.at(self.slot_of(first)).is_open() {
+            first
+        } else {
+            match self.next_free() {
+                Some(sequence) => sequence,
+                None => return 0,
+            }
+        };
+        u64::from(epoch) << SEQUENCE_BITS | sequence
+    }
+
+    /// The first sequence within reach whose slot is free.
+    #[cold]
+    #[inline(never)]
+    fn next_free(&self) -> Option<u64> {
         let first = self.next_sequence;
         let last = first.saturating_add(PROBES).min(SEQUENCE);
-        let sequence = (first..last).find(|s| !self.at(self.slot_of(*s)).is_open())?;
-        Some(u64::from(epoch) << SEQUENCE_BITS | sequence)
+        (first..last).find(|s| !self.at(self.slot_of(*s)).is_open())
     }
 
     /// Whether an order may enter under `id`: ids only grow, and its slot is free.

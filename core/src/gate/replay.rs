@@ -55,14 +55,16 @@ pub fn redecide(gate: &mut Gate, record: &DecisionRecord, position: u64) -> Resu
         }),
         tier: record.tier,
     });
-    if verdict.record.as_ref() == Some(record) {
-        gate.commit(&verdict, position);
+    let (replayed, effect) = (verdict.record(), verdict.effect());
+    if let Some(effect) = effect.filter(|_| replayed.as_ref() == Some(record)) {
+        gate.commit(&effect, position);
         return Ok(());
     }
+    let decision = verdict.decision(position);
     gate.apply(position, &Record::Decision(*record))?;
-    let replayed = match &verdict.record {
+    let replayed = match &replayed {
         Some(replayed) => describe(replayed),
-        None => format!("{:?} {} (not journalled)", verdict.decision.outcome, verdict.decision.reason),
+        None => format!("{:?} {} (not journalled)", decision.outcome, decision.reason),
     };
     Err(Mismatch::Decision { position, recorded: describe(record), replayed })
 }

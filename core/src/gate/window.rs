@@ -243,6 +243,7 @@ impl DedupWindow {
         ((hash >> 16) as usize & (self.tags.len() - 1), hash as u16 & FINGERPRINT)
     }
 
+    #[inline(always)]
     fn find(&self, bucket: usize, fingerprint: u16, key: Key) -> Option<&Entry> {
         let tags = &self.tags[bucket];
         if !has_match(tags, fingerprint, self.expired) {
@@ -340,11 +341,13 @@ const fn is_match(tag: u16, fingerprint: u16, expired: u16) -> bool {
 }
 
 /// Written without early exit so that it compiles to a handful of vector instructions.
+#[inline(always)]
 fn has_match(bucket: &Bucket, fingerprint: u16, expired: u16) -> bool {
     bucket.0.iter().fold(false, |found, tag| found | is_match(*tag, fingerprint, expired))
 }
 
 /// The first lane that is empty or holds an expired tag; `LANES` or more: none. Branch-free like [`has_match`].
+#[inline(always)]
 fn first_free(bucket: &Bucket, expired: u16) -> usize {
     let mut first = u16::MAX;
     for (lane, tag) in bucket.0.iter().enumerate() {

@@ -5,6 +5,7 @@
 use ringfence_ipc::atomic::{Ordering, SEQUENCE_WORD, fence};
 use ringfence_ipc::journal::hot::{CONTINUATION, HOT_HEADER_BYTES, HotHeader, MORE_SLOTS_SHIFT, status};
 use ringfence_ipc::journal::{MAX_RECORD_SLOTS, RecordWords};
+use ringfence_ipc::msg::Words;
 use ringfence_ipc::segment::{Mapping, SegmentError};
 use ringfence_ipc::view::{ReadWord, WriteSlots};
 
@@ -75,15 +76,23 @@ impl Writer {
         end <= self.limit
     }
 
-    /// Appends a record and returns its position. Whoever follows sees it from now on.
+    /// Appends a record and returns its position.
+    ///
+    /// # Panics
+    /// As [`Self::append_slots`].
+    pub fn append(&mut self, record: &RecordWords) -> u64 {
+        self.append_slots(record.slots())
+    }
+
+    /// Appends a record, given as the payloads of its slots, and returns its position. Whoever follows sees it from now on.
     ///
     /// # Panics
     /// When called without a preceding [`Self::room`]: it would overwrite what is not archived.
-    #[inline]
-    pub fn append(&mut self, record: &RecordWords) -> u64 {
-        let (position, parts) = (self.position, record.slots());
+    #[inline(always)]
+    pub fn append_slots(&mut self, parts: &[Words]) -> u64 {
+        let position = self.position;
         let end = position + parts.len() as u64;
-        assert!(end <= self.limit, "a journal record without room for it");
+        assert!(end <= self.limit && !parts.is_empty(), "a journal record without room for it");
         for at in position..end {
             self.slots.store(self.index(at), SEQUENCE_WORD, 0);
         }

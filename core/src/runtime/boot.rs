@@ -225,7 +225,7 @@ impl Start {
                 Reentry::Command(command) => commands.push(command),
                 Reentry::Report(report) => {
                     self.wait_for_room()?;
-                    let position = self.writer.append(&ringfence_ipc::journal::encode_report(&report));
+                    let position = self.writer.append(&Record::Report(report).encode());
                     self.records += 1;
                     self.gate.apply_report(&report, position);
                 }

@@ -2,11 +2,11 @@
 
 use ringfence_ipc::counters::{Counter, Histo};
 use ringfence_ipc::handshake::Role;
-use ringfence_ipc::msg::{Decision, DurabilityTier, Outcome, PAYLOAD_WORDS, Words};
+use ringfence_ipc::msg::{Decision, DurabilityTier, PAYLOAD_WORDS, Words};
 
 use super::mailbox::PortFault;
 use super::reactor::Reactor;
-use crate::gate::{Request, Room};
+use crate::gate::{Refusal, Request, Room, Verdict};
 
 /// Intents taken from one client in one pass.
 const INTENTS_PER_CLIENT: usize = 16;
@@ -70,7 +70,7 @@ impl Reactor {
     ) -> Result<(), PortFault> {
         let room = Room { venue: self.venue.space(), journal: self.journal_space() };
         let Some(port) = &mut self.ports[at] else { return Ok(()) };
-        let mut verdict = self.gate.decide(&Request {
+        let verdict = self.gate.decide(&Request {
             strategy: port.strategy,
             operator: port.role == Role::Operator,
             words,
@@ -81,32 +81,53 @@ impl Reactor {
             reference: None,
             tier: DurabilityTier::Process,
         });
-        if let Some(record) = &verdict.record {
-            self.records += 1;
-            verdict.decision.journal_seq = self.journal.append(&record.encode());
-        }
+        let approved = match &verdict {
+            Verdict::Accepted(approved) => approved,
+            Verdict::Refused(refusal) => {
+                let refusal = *refusal;
+                return self.refuse(at, &refusal);
+            }
+        };
+        let [first, second] = approved.record_slots();
+        let journal_seq = match ext {
+            None => self.journal.append_slots(&[first, second]),
+            Some(ext) => self.journal.append_slots(&[first, second, *ext]),
+        };
+        self.records += 1;
         // A draining client reads nothing any more; the journal keeps its answers.
         if !port.draining {
-            let told = port.events.push1(&verdict.decision.encode()).map_err(PortFault::Ring)?;
+            let told = port.events.push1(&approved.decision(journal_seq).encode())?;
             debug_assert!(told.is_some(), "room was looked at before the intent was read");
         }
-        self.gate.commit(&verdict, verdict.decision.journal_seq);
-        if let Some(command) = &verdict.command {
+        let (effect, command) = (approved.effect(), approved.command());
+        self.gate.commit(&effect, journal_seq);
+        if let Some(command) = &command {
             self.venue.push(command, now_ns);
             self.tally.commands += 1;
         }
-        self.count_decision(&verdict.decision);
+        self.tally.intents += 1;
+        self.tally.accepted += 1;
         Ok(())
     }
 
-    #[inline]
-    fn count_decision(&mut self, decision: &Decision) {
-        self.tally.intents += 1;
-        if decision.outcome == Outcome::Accepted && !decision.duplicate {
-            self.tally.accepted += 1;
-        } else {
-            self.count_refused(decision);
+    /// As [`Reactor::decide_one`], for what was refused.
+    #[cold]
+    #[inline(never)]
+    fn refuse(&mut self, at: usize, refusal: &Refusal) -> Result<(), PortFault> {
+        let mut decision = refusal.decision;
+        if let Some(record) = &refusal.record {
+            decision.journal_seq = self.append(&record.encode());
         }
+        let told = match &mut self.ports[at] {
+            Some(port) if !port.draining => port.events.push1(&decision.encode()).map(|_| ()),
+            _ => Ok(()),
+        };
+        if let Some(effect) = refusal.effect() {
+            self.gate.commit(&effect, decision.journal_seq);
+        }
+        self.tally.intents += 1;
+        self.count_refused(&decision);
+        Ok(told?)
     }
 
     #[cold]

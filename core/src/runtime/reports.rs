@@ -1,7 +1,7 @@
 //! What the venue says: journalled, told to the strategy, booked. And what the market says.
 
 use ringfence_ipc::counters::{Counter, Histo};
-use ringfence_ipc::journal::{Record, encode_report};
+use ringfence_ipc::journal::{Record, ReportSlots, report_slots};
 use ringfence_ipc::msg::{Report, ReportKind, Words};
 
 use super::mailbox::PortFault;
@@ -54,7 +54,11 @@ impl Reactor {
             self.counters.inc(Counter::UnbookedReports);
             return;
         };
-        let seq = self.append(&encode_report(booked));
+        let seq = match report_slots(booked) {
+            ReportSlots::Short(slots) => self.journal.append_slots(&slots),
+            ReportSlots::Long(slots) => self.journal.append_slots(&slots),
+        };
+        self.records += 1;
         booked.journal_seq = seq;
         self.tell(booked);
         if booked.kind == ReportKind::Accepted

@@ -30,7 +30,7 @@ mod types;
 #[cfg(test)]
 mod tests;
 
-pub use codec::{MAX_RECORD_SLOTS, RecordWords, encode_report};
+pub use codec::{DecisionHead, MAX_RECORD_SLOTS, RecordWords, ReportSlots, report_slots};
 pub use types::{
     AttachRecord, BootRecord, CloseRecord, ControlKind, ControlRecord, DecisionRecord, LimitRecord,
     MarkRecord, Record, RecordError, Role, STRATEGY_NAME_BYTES, StrategyRecord,

@@ -9,8 +9,8 @@ use super::risk::Approved;
 /// that nobody has used yet only reserves it).
 #[inline(always)]
 pub(in crate::gate) fn build(approved: &Approved<'_>) -> Option<Command> {
-    let sized = approved.sized;
-    let (intent, now_ns) = (sized.intent, sized.origin.req.now_ns);
+    let sized = &approved.sized;
+    let (intent, now_ns) = (&sized.intent, sized.origin.req.now_ns);
     let new = Command {
         kind: CommandKind::New,
         order_id: approved.order_id,

@@ -7,64 +7,73 @@ use ringfence_ipc::reason::{LimitId, Reason};
 use super::exposure::{Flattening, banded};
 use super::risk::{Bucket, bucket};
 use crate::gate::Gate;
-use crate::gate::api::Verdict;
+use crate::gate::api::Effect;
 use crate::gate::orders::{Order, Place, mark};
 use crate::gate::pipeline::Plan;
 use crate::gate::position::Position;
 use crate::gate::window::{Entry, Probe};
 
 impl Gate {
-    /// Makes a verdict true once its record is journalled at `journal_seq`. A verdict without a record changes nothing.
-    ///
-    /// A verdict belongs to the state it was decided in: no other record may be applied between [`Gate::decide`] and this.
-    pub fn commit(&mut self, verdict: &Verdict, journal_seq: u64) {
-        if let Some(record) = &verdict.record {
-            self.enact(record, verdict.plan, journal_seq);
+    /// Makes a decision true once its record is journalled at `journal_seq`.
+    #[inline(always)]
+    pub fn commit(&mut self, effect: &Effect, journal_seq: u64) {
+        if effect.intent.kind == IntentKind::New && effect.outcome == Outcome::Accepted {
+            self.remember(effect, journal_seq);
+            self.enter_order(effect);
+        } else {
+            // A copy: what only a rare path reads need not be in memory on the way of every order.
+            self.commit_any(&{ *effect }, journal_seq);
         }
     }
 
     /// Applies a decision whose strategy exists and, when it was accepted, whose order fits.
     pub(in crate::gate) fn enact(&mut self, record: &DecisionRecord, plan: Plan, journal_seq: u64) {
-        self.remember(record, plan, journal_seq);
-        if record.outcome == Outcome::Rejected {
+        let reserve_price = self.reserve_price(record).unwrap_or(0);
+        self.commit(&Effect::of(record, plan, reserve_price), journal_seq);
+    }
+
+    #[inline(never)]
+    fn commit_any(&mut self, effect: &Effect, journal_seq: u64) {
+        self.remember(effect, journal_seq);
+        if effect.outcome == Outcome::Rejected {
             return;
         }
-        match record.intent.kind {
-            IntentKind::New => self.enter_order(record),
-            IntentKind::Cancel if record.order_id == 0 => self.reserve_key(record, journal_seq),
-            IntentKind::Cancel => self.mark_cancelled(record.order_id),
-            IntentKind::Amend => self.amend_order(record),
-            IntentKind::MassCancel => self.cancel_all(record, None),
+        match effect.intent.kind {
+            IntentKind::New => self.enter_order(effect),
+            IntentKind::Cancel if effect.value == 0 => self.reserve_key(effect, journal_seq),
+            IntentKind::Cancel => self.mark_cancelled(effect.value),
+            IntentKind::Amend => self.amend_order(effect),
+            IntentKind::MassCancel => self.cancel_all(effect, None),
             IntentKind::ForceFlat => {
-                self.cancel_all(record, Some(record.intent.symbol));
-                self.enter_flattening(record);
+                self.cancel_all(effect, Some(effect.intent.symbol));
+                self.enter_flattening(effect);
             }
         }
     }
 
     /// The dedup entry and the rate bucket: accepted or not.
-    fn remember(&mut self, record: &DecisionRecord, plan: Plan, journal_seq: u64) {
+    #[inline(always)]
+    fn remember(&mut self, effect: &Effect, journal_seq: u64) {
         let ttl_ns = self.limits.dedup_ttl_ns;
-        let Some(Some(tables)) = self.strategies.get_mut(usize::from(record.strategy)) else { return };
-        if let Some(spot) = plan.spot {
-            let accepted = record.outcome == Outcome::Accepted;
+        let Some(Some(tables)) = self.strategies.get_mut(usize::from(effect.strategy)) else { return };
+        if let Some(spot) = effect.plan.spot {
             let entry = Entry {
-                key: record.intent.key,
-                content: plan.content,
+                key: effect.intent.key,
+                content: effect.plan.content,
                 journal_seq,
-                decided_at_ns: record.now_ns,
-                value: if accepted { record.order_id } else { record.observed as u64 },
-                limit: if accepted { 0 } else { record.limit },
-                reason: record.reason,
-                limit_id: record.limit_id,
-                outcome: record.outcome,
-                kind: Some(record.intent.kind),
+                decided_at_ns: effect.now_ns,
+                value: effect.value,
+                limit: effect.limit,
+                reason: effect.reason,
+                limit_id: effect.limit_id,
+                outcome: effect.outcome,
+                kind: Some(effect.intent.kind),
             };
-            tables.window.insert(spot, entry, record.intent.client_ts_ns, record.now_ns, ttl_ns);
+            tables.window.insert(spot, entry, effect.intent.client_ts_ns, effect.now_ns, ttl_ns);
         }
-        if let Some(bucket) = bucket(record.intent.kind, record.ext.is_some()) {
+        if let Some(bucket) = bucket(effect.intent.kind, effect.operator) {
             let (rate, arrival_ns) = bucket.of(tables);
-            let after_ns = rate.after(arrival_ns, record.now_ns);
+            let after_ns = rate.after(arrival_ns, effect.now_ns);
             match bucket {
                 Bucket::Orders => tables.orders_arrival_ns = after_ns,
                 Bucket::Cancels => tables.cancels_arrival_ns = after_ns,
@@ -73,11 +82,11 @@ impl Gate {
     }
 
     /// A cancel came before its order: the order's key is answered with this from now on.
-    fn reserve_key(&mut self, record: &DecisionRecord, journal_seq: u64) {
+    fn reserve_key(&mut self, effect: &Effect, journal_seq: u64) {
         let ttl_ns = self.limits.dedup_ttl_ns;
-        let Some(Some(tables)) = self.strategies.get_mut(usize::from(record.strategy)) else { return };
-        let key = record.intent.target_key();
-        if record.intent.flags & intent_flags::BY_KEY == 0 || key == 0 {
+        let Some(Some(tables)) = self.strategies.get_mut(usize::from(effect.strategy)) else { return };
+        let key = effect.intent.target_key();
+        if effect.intent.flags & intent_flags::BY_KEY == 0 || key == 0 {
             return;
         }
         if let Probe::Vacant(spot) = tables.window.probe(key) {
@@ -85,7 +94,7 @@ impl Gate {
                 key,
                 content: 0,
                 journal_seq,
-                decided_at_ns: record.now_ns,
+                decided_at_ns: effect.now_ns,
                 value: 0,
                 limit: 0,
                 reason: Reason::CancelledBeforeArrival,
@@ -93,7 +102,7 @@ impl Gate {
                 outcome: Outcome::Rejected,
                 kind: None,
             };
-            tables.window.insert(spot, entry, record.intent.client_ts_ns, record.now_ns, ttl_ns);
+            tables.window.insert(spot, entry, effect.intent.client_ts_ns, effect.now_ns, ttl_ns);
         }
     }
 
@@ -105,17 +114,17 @@ impl Gate {
         }
     }
 
-    fn enter_order(&mut self, record: &DecisionRecord) {
-        let intent = &record.intent;
-        let reserve_price = self.reserve_price(record).unwrap_or(0);
-        let order = Order {
-            id: record.order_id,
+    #[inline(always)]
+    fn enter_order(&mut self, effect: &Effect) {
+        let intent = &effect.intent;
+        self.enter(Order {
+            id: effect.value,
             price: intent.price,
             qty: intent.qty,
-            reserve_price,
+            reserve_price: effect.reserve_price,
             key: intent.key,
-            created_ns: record.now_ns,
-            strategy: record.strategy,
+            created_ns: effect.now_ns,
+            strategy: effect.strategy,
             symbol: intent.symbol,
             flags: intent.flags & intent_flags::POST_ONLY,
             side: intent.side,
@@ -123,25 +132,24 @@ impl Gate {
             tif: intent.tif,
             state: OrderState::PendingNew,
             ..Order::EMPTY
-        };
-        self.enter(order);
+        });
     }
 
     #[cold]
     #[inline(never)]
-    fn enter_flattening(&mut self, record: &DecisionRecord) {
+    fn enter_flattening(&mut self, effect: &Effect) {
         let flat = self
-            .registered(record.strategy)
-            .and_then(|tables| self.flattening(tables, record.intent.symbol, record.reference_price));
+            .registered(effect.strategy)
+            .and_then(|tables| self.flattening(tables, effect.intent.symbol, effect.reference_price));
         let Some(flat) = flat else { return };
         self.enter(Order {
-            id: record.order_id,
+            id: effect.value,
             qty: flat.qty,
             reserve_price: flat.reserve_price,
-            key: record.intent.key,
-            created_ns: record.now_ns,
-            strategy: record.strategy,
-            symbol: record.intent.symbol,
+            key: effect.intent.key,
+            created_ns: effect.now_ns,
+            strategy: effect.strategy,
+            symbol: effect.intent.symbol,
             side: flat.side,
             order_type: Flattening::ORDER_TYPE,
             tif: Flattening::TIF,
@@ -214,21 +222,21 @@ impl Gate {
     }
 
     /// The venue may hold either terms until it answers: the larger of both stays reserved.
-    fn amend_order(&mut self, record: &DecisionRecord) {
-        let slot = self.orders.slot_of(record.order_id);
+    fn amend_order(&mut self, effect: &Effect) {
+        let slot = self.orders.slot_of(effect.value);
         let order = self.orders.at_mut(slot);
-        if order.id != record.order_id || !order.is_open() {
+        if order.id != effect.value || !order.is_open() {
             return;
         }
         let (qty, units) = (order.reserved_qty(), order.reserved_units());
-        (order.amend_price, order.amend_qty) = (record.intent.price, record.intent.qty);
+        (order.amend_price, order.amend_qty) = (effect.intent.price, effect.intent.qty);
         let (place, new_qty, new_units) = (order.place(), order.reserved_qty(), order.reserved_units());
         self.reserve(&place, new_qty - qty, new_units - units);
     }
 
     /// Every open order of the strategy (in one symbol, if given) waits for its cancel from now on.
-    fn cancel_all(&mut self, record: &DecisionRecord, symbol: Option<SymbolId>) {
-        let Some(Some(tables)) = self.strategies.get(usize::from(record.strategy)) else { return };
+    fn cancel_all(&mut self, effect: &Effect, symbol: Option<SymbolId>) {
+        let Some(Some(tables)) = self.strategies.get(usize::from(effect.strategy)) else { return };
         let mut next = tables.open.head;
         for _ in 0..tables.open.count {
             let slot = next;

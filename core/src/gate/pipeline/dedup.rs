@@ -32,13 +32,13 @@ const fn key_of(words: &Words) -> u128 {
 }
 
 #[inline(always)]
-pub(in crate::gate) fn check<'a>(gate: &'a Gate, req: &'a Request<'a>) -> Result<Fresh<'a>, Early> {
+pub(in crate::gate) fn check<'a>(gate: &'a Gate, req: &Request<'a>) -> Result<Fresh<'a>, Early> {
     let transient = |reason| Early::Transient(Reject::plain(reason));
     let Some(kind) = IntentKind::from_wire(u64::from(kind_of(req.words))) else {
         return Err(transient(Reason::Malformed));
     };
     let tables = identify(gate, req).map_err(transient)?;
-    let origin = Origin { req, tables, kind };
+    let origin = Origin { req: *req, tables, kind };
     let w = req.words;
     let key = key_of(w);
     let window = &tables.window;

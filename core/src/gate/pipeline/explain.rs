@@ -13,8 +13,8 @@ const E8: i128 = 100_000_000;
 
 /// The reason of the lowest failure bit.
 #[cold]
-pub(super) fn explain(gate: &Gate, sized: &Sized<'_>, failures: u32) -> Reject {
-    let (tables, symbol, intent) = (sized.origin.tables, sized.symbol, sized.intent);
+pub(super) fn explain(gate: &Gate, sized: &Sized<'_>, failures: u64) -> Reject {
+    let (tables, symbol, intent) = (sized.origin.tables, sized.symbol, &sized.intent);
     match failures & failures.wrapping_neg() {
         fail::ORDER_RATE => rate(Reason::OrderRate, LimitId::OrderBurst, &tables.limits.orders),
         fail::CANCEL_RATE => rate(Reason::CancelRate, LimitId::CancelBurst, &tables.limits.cancels),
@@ -41,7 +41,7 @@ pub(super) fn explain(gate: &Gate, sized: &Sized<'_>, failures: u32) -> Reject {
     }
 }
 
-fn explain_limit(gate: &Gate, sized: &Sized<'_>, bit: u32) -> Reject {
+fn explain_limit(gate: &Gate, sized: &Sized<'_>, bit: u64) -> Reject {
     let (s, y, g) = (&sized.origin.tables.limits, &sized.symbol.limits, &gate.limits);
     let worst = Worst::of(gate, sized);
     let qty = |limit| Reject::limit(Reason::MaxOrderQty, LimitId::MaxOrderQty, sized.qty, limit);

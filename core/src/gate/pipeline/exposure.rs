@@ -22,7 +22,7 @@ const BPS: i128 = 10_000;
 pub(in crate::gate) struct Sized<'a> {
     pub(super) origin: Origin<'a>,
     pub(super) plan: Plan,
-    pub(super) intent: &'a Intent,
+    pub(super) intent: Intent,
     /// The symbol; for cancels and amends the order's.
     pub(super) symbol: &'a SymbolState,
     pub(super) target: Target<'a>,
@@ -37,6 +37,8 @@ pub(in crate::gate) struct Sized<'a> {
     pub(super) added_e16: Option<i128>,
     /// The whole order's notional, 16 decimals; `None`: it does not fit.
     pub(super) notional_e16: Option<i128>,
+    /// What one unit of a new order reserves, scaled.
+    pub(super) reserve_price: i64,
     /// The reference consulted; price 0: none was needed, or there is none.
     pub(super) reference: Reference,
     /// Whether this decision needs a reference at all.
@@ -71,23 +73,25 @@ pub(in crate::gate) fn is_sensible(intent: &Intent) -> bool {
 }
 
 #[inline(always)]
-pub(in crate::gate) fn size<'a>(gate: &'a Gate, permitted: Permitted<'a>, intent: &'a Intent) -> Sized<'a> {
+pub(in crate::gate) fn size<'a>(gate: &'a Gate, permitted: Permitted<'a>, intent: Intent) -> Sized<'a> {
     let Permitted { origin, plan, .. } = permitted;
     match intent.kind {
-        IntentKind::New => size_new(gate, origin, plan, intent),
+        IntentKind::New => size_new(gate, permitted, intent),
         IntentKind::Cancel => {
-            unsized_(gate, origin, plan, intent, target_of(gate, origin.tables, intent, plan))
+            unsized_(gate, origin, plan, intent, target_of(gate, origin.tables, &intent, plan))
         }
         IntentKind::Amend => {
-            size_amend(gate, origin, plan, intent, target_of(gate, origin.tables, intent, plan))
+            size_amend(gate, origin, plan, intent, target_of(gate, origin.tables, &intent, plan))
         }
         IntentKind::MassCancel => unsized_(gate, origin, plan, intent, Target::None),
         IntentKind::ForceFlat => size_flatten(gate, origin, plan, intent),
     }
 }
 
+/// Step 3 of a new order.
 #[inline(always)]
-fn size_new<'a>(gate: &'a Gate, origin: Origin<'a>, plan: Plan, intent: &'a Intent) -> Sized<'a> {
+pub(super) fn size_new<'a>(gate: &'a Gate, permitted: Permitted<'a>, intent: Intent) -> Sized<'a> {
+    let Permitted { origin, plan, .. } = permitted;
     let symbol = gate.symbol_or_vacant(intent.symbol);
     let market = intent.order_type == OrderType::Market;
     let needs_reference = market || symbol.limits.collar_bps != ABSENT;
@@ -108,6 +112,7 @@ fn size_new<'a>(gate: &'a Gate, origin: Origin<'a>, plan: Plan, intent: &'a Inte
         added_qty: intent.qty,
         added_e16: notional_e16,
         notional_e16,
+        reserve_price: reserve_price.unwrap_or(0),
         reference,
         needs_reference,
         crossed,
@@ -119,7 +124,7 @@ fn size_amend<'a>(
     gate: &'a Gate,
     origin: Origin<'a>,
     plan: Plan,
-    intent: &'a Intent,
+    intent: Intent,
     target: Target<'a>,
 ) -> Sized<'a> {
     let Target::Open(order) = target else { return unsized_(gate, origin, plan, intent, target) };
@@ -146,7 +151,7 @@ fn size_amend<'a>(
     }
 }
 
-fn size_flatten<'a>(gate: &'a Gate, origin: Origin<'a>, plan: Plan, intent: &'a Intent) -> Sized<'a> {
+fn size_flatten<'a>(gate: &'a Gate, origin: Origin<'a>, plan: Plan, intent: Intent) -> Sized<'a> {
     let symbol = gate.symbol_or_vacant(intent.symbol);
     let (reference, crossed) = consult(symbol, &origin, true);
     let flat = gate.flattening(origin.tables, intent.symbol, reference.price);
@@ -166,7 +171,7 @@ fn unsized_<'a>(
     gate: &'a Gate,
     origin: Origin<'a>,
     plan: Plan,
-    intent: &'a Intent,
+    intent: Intent,
     target: Target<'a>,
 ) -> Sized<'a> {
     Sized {
@@ -181,6 +186,7 @@ fn unsized_<'a>(
         added_qty: 0,
         added_e16: Some(0),
         notional_e16: Some(0),
+        reserve_price: 0,
         reference: Reference { price: 0, age_ns: 0 },
         needs_reference: false,
         crossed: false,

@@ -1,8 +1,9 @@
-//! Step 4: every limit. Failures are OR-ed into one set with one branch at the end; the reason is decoded off the hot
-//! path, lowest bit first.
+//! Step 4: every limit. Failures are OR-ed into one value with one branch at the end.
 //!
-//! The order of the bits is the order of the reasons: rates first, so that no journalled refusal escapes them; then what
-//! is wrong with the intent itself; then limits; then what a retry may cure.
+//! The checks are written once and read twice. On the way of an order [`Any`] keeps only whether one of them failed;
+//! [`Which`] keeps all of them as a set of bits, off the hot path, and the reason is its lowest one. The order of the
+//! bits is the order of the reasons: rates first, so that no journalled refusal escapes them; then what is wrong with
+//! the intent itself; then limits; then what a retry may cure.
 
 use ringfence_ipc::msg::{IntentKind, OrderId, OrderState, OrderType, Side, Tif, intent_flags};
 
@@ -17,8 +18,8 @@ const BPS: u64 = 10_000;
 
 /// An intent that passed every check. Nothing else becomes a command.
 #[derive(Clone, Copy, Debug)]
-pub(in crate::gate) struct Approved<'a> {
-    pub(super) sized: &'a Sized<'a>,
+pub struct Approved<'a> {
+    pub(super) sized: Sized<'a>,
     /// The new order, or the one that is cancelled or amended; 0: none.
     pub(super) order_id: OrderId,
     _only_risk: (),
@@ -26,110 +27,153 @@ pub(in crate::gate) struct Approved<'a> {
 
 /// Bits of the failure set.
 pub(super) mod fail {
-    pub const ORDER_RATE: u32 = 1;
-    pub const CANCEL_RATE: u32 = 1 << 1;
-    pub const UNKNOWN_SYMBOL: u32 = 1 << 2;
-    pub const UNKNOWN_ORDER: u32 = 1 << 3;
-    pub const ORDER_TERMINAL: u32 = 1 << 4;
-    pub const NO_ROOM_FOR_KEY: u32 = 1 << 5;
-    pub const AMEND_PENDING: u32 = 1 << 6;
-    pub const BAD_QTY: u32 = 1 << 7;
-    pub const BAD_PRICE: u32 = 1 << 8;
-    pub const OFF_TICK: u32 = 1 << 9;
-    pub const OFF_LOT: u32 = 1 << 10;
-    pub const BAD_TIF: u32 = 1 << 11;
-    pub const QTY_STRATEGY: u32 = 1 << 12;
-    pub const QTY_SYMBOL: u32 = 1 << 13;
-    pub const REFERENCE_MISSING: u32 = 1 << 14;
-    pub const REFERENCE_STALE: u32 = 1 << 15;
-    pub const REFERENCE_CROSSED: u32 = 1 << 16;
-    pub const ARITH: u32 = 1 << 17;
-    pub const NOTIONAL_GLOBAL: u32 = 1 << 18;
-    pub const NOTIONAL_STRATEGY: u32 = 1 << 19;
-    pub const NOTIONAL_SYMBOL: u32 = 1 << 20;
-    pub const COLLAR: u32 = 1 << 21;
-    pub const SYMBOLS: u32 = 1 << 22;
-    pub const POSITION_STRATEGY: u32 = 1 << 23;
-    pub const POSITION_SYMBOL: u32 = 1 << 24;
-    pub const GROSS_STRATEGY: u32 = 1 << 25;
-    pub const GROSS_ACCOUNT: u32 = 1 << 26;
-    pub const GROSS_SYMBOL: u32 = 1 << 27;
-    pub const GROSS_GLOBAL: u32 = 1 << 28;
-    pub const OPEN_ORDERS: u32 = 1 << 29;
-    pub const ORDER_TABLE: u32 = 1 << 30;
-    pub const NOTHING_TO_FLATTEN: u32 = 1 << 31;
+    pub const ORDER_RATE: u64 = 1;
+    pub const CANCEL_RATE: u64 = 1 << 1;
+    pub const UNKNOWN_SYMBOL: u64 = 1 << 2;
+    pub const UNKNOWN_ORDER: u64 = 1 << 3;
+    pub const ORDER_TERMINAL: u64 = 1 << 4;
+    pub const NO_ROOM_FOR_KEY: u64 = 1 << 5;
+    pub const AMEND_PENDING: u64 = 1 << 6;
+    pub const BAD_QTY: u64 = 1 << 7;
+    pub const BAD_PRICE: u64 = 1 << 8;
+    pub const OFF_TICK: u64 = 1 << 9;
+    pub const OFF_LOT: u64 = 1 << 10;
+    pub const BAD_TIF: u64 = 1 << 11;
+    pub const QTY_STRATEGY: u64 = 1 << 12;
+    pub const QTY_SYMBOL: u64 = 1 << 13;
+    pub const REFERENCE_MISSING: u64 = 1 << 14;
+    pub const REFERENCE_STALE: u64 = 1 << 15;
+    pub const REFERENCE_CROSSED: u64 = 1 << 16;
+    pub const ARITH: u64 = 1 << 17;
+    pub const NOTIONAL_GLOBAL: u64 = 1 << 18;
+    pub const NOTIONAL_STRATEGY: u64 = 1 << 19;
+    pub const NOTIONAL_SYMBOL: u64 = 1 << 20;
+    pub const COLLAR: u64 = 1 << 21;
+    pub const SYMBOLS: u64 = 1 << 22;
+    pub const POSITION_STRATEGY: u64 = 1 << 23;
+    pub const POSITION_SYMBOL: u64 = 1 << 24;
+    pub const GROSS_STRATEGY: u64 = 1 << 25;
+    pub const GROSS_ACCOUNT: u64 = 1 << 26;
+    pub const GROSS_SYMBOL: u64 = 1 << 27;
+    pub const GROSS_GLOBAL: u64 = 1 << 28;
+    pub const OPEN_ORDERS: u64 = 1 << 29;
+    pub const ORDER_TABLE: u64 = 1 << 30;
+    pub const NOTHING_TO_FLATTEN: u64 = 1 << 31;
 }
 
-const fn when(failed: bool, bit: u32) -> u32 {
-    if failed { bit } else { 0 }
+/// What becomes of the outcomes of the checks.
+trait Failures: Default {
+    /// One check: whether it `failed`, and its bit.
+    fn add(&mut self, failed: bool, bit: u64);
 }
 
+/// Whether any check failed.
+#[derive(Default)]
+struct Any(bool);
+
+impl Failures for Any {
+    #[inline(always)]
+    fn add(&mut self, failed: bool, _bit: u64) {
+        self.0 |= failed;
+    }
+}
+
+/// Which checks failed.
+#[derive(Default)]
+struct Which(u64);
+
+impl Failures for Which {
+    #[inline(always)]
+    fn add(&mut self, failed: bool, bit: u64) {
+        self.0 |= if failed { bit } else { 0 };
+    }
+}
+
+/// A new order that passes every check; `None`: it does not, and [`approve`] says why.
 #[inline(always)]
-pub(in crate::gate) fn approve<'a>(gate: &Gate, sized: &'a Sized<'a>) -> Result<Approved<'a>, Reject> {
-    let (failures, order_id) = match sized.origin.kind {
-        IntentKind::New => new(gate, sized),
-        IntentKind::Cancel => cancel(sized),
-        IntentKind::Amend => amend(gate, sized),
-        IntentKind::MassCancel => (rate(sized), 0),
-        IntentKind::ForceFlat => flatten(gate, sized),
+pub(super) fn pass_new<'a>(gate: &Gate, sized: Sized<'a>) -> Option<Approved<'a>> {
+    let mut any = Any::default();
+    let order_id = new(gate, &sized, &mut any);
+    (!any.0).then_some(Approved { sized, order_id, _only_risk: () })
+}
+
+/// An intent of any kind, with the reason of a refusal.
+pub(super) fn approve<'a>(gate: &Gate, sized: Sized<'a>) -> Result<Approved<'a>, Reject> {
+    let mut which = Which::default();
+    let order_id = match sized.origin.kind {
+        IntentKind::New => new(gate, &sized, &mut which),
+        IntentKind::Cancel => cancel(&sized, &mut which),
+        IntentKind::Amend => amend(gate, &sized, &mut which),
+        IntentKind::MassCancel => {
+            rate(&sized, &mut which);
+            0
+        }
+        IntentKind::ForceFlat => flatten(gate, &sized, &mut which),
     };
-    if failures == 0 {
+    if which.0 == 0 {
         Ok(Approved { sized, order_id, _only_risk: () })
     } else {
-        Err(explain(gate, sized, failures))
+        Err(explain(gate, &sized, which.0))
     }
 }
 
 #[inline(always)]
-fn new(gate: &Gate, sized: &Sized<'_>) -> (u32, OrderId) {
+fn new(gate: &Gate, sized: &Sized<'_>, f: &mut impl Failures) -> OrderId {
     let tables = sized.origin.tables;
     let id = gate.orders.next_id(gate.epoch);
-    let failures = rate(sized)
-        | when(!sized.symbol.known, fail::UNKNOWN_SYMBOL)
-        | new_shape(sized)
-        | sizes(gate, sized)
-        | price(gate, sized)
-        | when(i64::from(tables.open.count) >= tables.limits.max_open_orders, fail::OPEN_ORDERS)
-        | when(id.is_none(), fail::ORDER_TABLE);
-    (failures, id.unwrap_or(0))
+    rate(sized, f);
+    f.add(!sized.symbol.known, fail::UNKNOWN_SYMBOL);
+    new_shape(sized, f);
+    sizes(gate, sized, f);
+    price(gate, sized, f);
+    f.add(i64::from(tables.open.count) >= tables.limits.max_open_orders, fail::OPEN_ORDERS);
+    f.add(id == 0, fail::ORDER_TABLE);
+    id
 }
 
-fn flatten(gate: &Gate, sized: &Sized<'_>) -> (u32, OrderId) {
+fn flatten(gate: &Gate, sized: &Sized<'_>, f: &mut impl Failures) -> OrderId {
     let id = gate.orders.next_id(gate.epoch);
-    let failures = when(!sized.symbol.known, fail::UNKNOWN_SYMBOL)
-        | when(sized.qty == 0, fail::NOTHING_TO_FLATTEN)
-        | when(id.is_none(), fail::ORDER_TABLE);
-    (failures, id.unwrap_or(0))
+    f.add(!sized.symbol.known, fail::UNKNOWN_SYMBOL);
+    f.add(sized.qty == 0, fail::NOTHING_TO_FLATTEN);
+    f.add(id == 0, fail::ORDER_TABLE);
+    id
 }
 
-fn cancel(sized: &Sized<'_>) -> (u32, OrderId) {
-    let (failures, id) = match sized.target {
-        Target::Open(order) => (0, order.id),
-        Target::Unseen => (0, 0),
-        Target::UnseenNoRoom => (fail::NO_ROOM_FOR_KEY, 0),
-        Target::Final => (fail::ORDER_TERMINAL, 0),
-        Target::Unknown | Target::None => (fail::UNKNOWN_ORDER, 0),
-    };
-    (failures | rate(sized), id)
+fn cancel(sized: &Sized<'_>, f: &mut impl Failures) -> OrderId {
+    rate(sized, f);
+    match sized.target {
+        Target::Open(order) => return order.id,
+        Target::Unseen => {}
+        Target::UnseenNoRoom => f.add(true, fail::NO_ROOM_FOR_KEY),
+        Target::Final => f.add(true, fail::ORDER_TERMINAL),
+        Target::Unknown | Target::None => f.add(true, fail::UNKNOWN_ORDER),
+    }
+    0
 }
 
-fn amend(gate: &Gate, sized: &Sized<'_>) -> (u32, OrderId) {
+fn amend(gate: &Gate, sized: &Sized<'_>, f: &mut impl Failures) -> OrderId {
+    rate(sized, f);
     let order = match sized.target {
         Target::Open(order) => order,
-        Target::Final => return (fail::ORDER_TERMINAL | rate(sized), 0),
-        _ => return (fail::UNKNOWN_ORDER | rate(sized), 0),
+        Target::Final => {
+            f.add(true, fail::ORDER_TERMINAL);
+            return 0;
+        }
+        _ => {
+            f.add(true, fail::UNKNOWN_ORDER);
+            return 0;
+        }
     };
-    let intent = sized.intent;
+    let intent = &sized.intent;
     let ours = order.symbol == intent.symbol && order.order_type == OrderType::Limit;
-    let failures = rate(sized)
-        | when(!ours, fail::UNKNOWN_ORDER)
-        | when(order.state == OrderState::PendingCancel, fail::ORDER_TERMINAL)
-        | when(order.amend_qty != 0, fail::AMEND_PENDING)
-        | when(intent.qty <= order.cum_qty, fail::BAD_QTY)
-        | limit_shape(sized)
-        | sizes(gate, sized)
-        | price(gate, sized);
-    (failures, order.id)
+    f.add(!ours, fail::UNKNOWN_ORDER);
+    f.add(order.state == OrderState::PendingCancel, fail::ORDER_TERMINAL);
+    f.add(order.amend_qty != 0, fail::AMEND_PENDING);
+    f.add(intent.qty <= order.cum_qty, fail::BAD_QTY);
+    limit_shape(sized, f);
+    sizes(gate, sized, f);
+    price(gate, sized, f);
+    order.id
 }
 
 /// Which bucket an intent drains, if any. An operator's mass cancel always passes; nothing slows a force flat.
@@ -160,70 +204,72 @@ impl Bucket {
 }
 
 #[inline(always)]
-fn rate(sized: &Sized<'_>) -> u32 {
+fn rate(sized: &Sized<'_>, f: &mut impl Failures) {
     let origin = &sized.origin;
-    let Some(bucket) = bucket(origin.kind, origin.is_operator()) else { return 0 };
+    let Some(bucket) = bucket(origin.kind, origin.is_operator()) else { return };
     let (rate, arrival_ns) = bucket.of(origin.tables);
     let bit = match bucket {
         Bucket::Orders => fail::ORDER_RATE,
         Bucket::Cancels => fail::CANCEL_RATE,
     };
-    when(!rate.conforms(arrival_ns, origin.req.now_ns), bit)
+    f.add(!rate.conforms(arrival_ns, origin.req.now_ns), bit);
 }
 
 #[inline(always)]
-fn new_shape(sized: &Sized<'_>) -> u32 {
-    let intent = sized.intent;
+fn new_shape(sized: &Sized<'_>, f: &mut impl Failures) {
+    let intent = &sized.intent;
     let market = intent.order_type == OrderType::Market;
     let immediate = matches!(intent.tif, Tif::Ioc | Tif::Fok);
     let post_only = intent.flags & intent_flags::POST_ONLY != 0;
     let by_key = intent.flags & intent_flags::BY_KEY != 0;
-    let shape = if market {
-        when(intent.price != 0, fail::BAD_PRICE) | when(intent.qty <= 0, fail::BAD_QTY) | lot(sized)
+    if market {
+        f.add(intent.price != 0, fail::BAD_PRICE);
+        f.add(intent.qty <= 0, fail::BAD_QTY);
+        lot(sized, f);
     } else {
-        limit_shape(sized)
-    };
-    shape | when((post_only && (market || immediate)) || by_key, fail::BAD_TIF)
+        limit_shape(sized, f);
+    }
+    f.add((post_only & (market | immediate)) | by_key, fail::BAD_TIF);
 }
 
 #[inline(always)]
-fn limit_shape(sized: &Sized<'_>) -> u32 {
-    let (intent, tick) = (sized.intent, sized.symbol.symbol.tick);
+fn limit_shape(sized: &Sized<'_>, f: &mut impl Failures) {
+    let (intent, tick) = (&sized.intent, sized.symbol.symbol.tick);
+    f.add(intent.qty <= 0, fail::BAD_QTY);
+    f.add(intent.price <= 0, fail::BAD_PRICE);
     // Most symbols have a tick of one scaled unit: no division then.
-    when(intent.qty <= 0, fail::BAD_QTY)
-        | when(intent.price <= 0, fail::BAD_PRICE)
-        | when(tick != 1 && intent.price % tick != 0, fail::OFF_TICK)
-        | lot(sized)
+    f.add(tick != 1 && intent.price % tick != 0, fail::OFF_TICK);
+    lot(sized, f);
 }
 
 #[inline(always)]
-fn lot(sized: &Sized<'_>) -> u32 {
+fn lot(sized: &Sized<'_>, f: &mut impl Failures) {
     let lot = sized.symbol.symbol.lot;
-    when(lot != 1 && sized.intent.qty % lot != 0, fail::OFF_LOT)
+    f.add(lot != 1 && sized.intent.qty % lot != 0, fail::OFF_LOT);
 }
 
 /// Order size, then worst-case position and gross notional, at every level.
 #[inline(always)]
-fn sizes(gate: &Gate, sized: &Sized<'_>) -> u32 {
+fn sizes(gate: &Gate, sized: &Sized<'_>, f: &mut impl Failures) {
     let (symbol, tables) = (sized.symbol, sized.origin.tables);
     let (s, y, g) = (&tables.limits, &symbol.limits, &gate.limits);
     let worst = Worst::of(gate, sized);
     // Terms that add nothing pass a limit that is exceeded already: they can only reduce.
     let (more_qty, more_notional) = (sized.added_qty != 0, worst.added_e16 != 0);
     let notional = worst.notional_e16;
-    when(worst.overflows, fail::ARITH)
-        | when(sized.qty > s.max_order_qty, fail::QTY_STRATEGY)
-        | when(sized.qty > y.max_order_qty, fail::QTY_SYMBOL)
-        | when(notional > g.max_order_notional.e16, fail::NOTIONAL_GLOBAL)
-        | when(notional > s.max_order_notional.e16, fail::NOTIONAL_STRATEGY)
-        | when(notional > y.max_order_notional.e16, fail::NOTIONAL_SYMBOL)
-        | when(sized.position.is_none() && gate.exposure_store_is_full(symbol), fail::SYMBOLS)
-        | when(more_qty & (worst.position_qty > s.max_position_qty), fail::POSITION_STRATEGY)
-        | when(more_qty & (worst.symbol_qty > y.max_position_qty), fail::POSITION_SYMBOL)
-        | when(more_notional & (worst.strategy_e16 > s.max_gross.e16), fail::GROSS_STRATEGY)
-        | when(more_notional & (worst.account_e16 > worst.account_max.e16), fail::GROSS_ACCOUNT)
-        | when(more_notional & (worst.symbol_e16 > y.max_gross.e16), fail::GROSS_SYMBOL)
-        | when(more_notional & (worst.global_e16 > g.max_gross.e16), fail::GROSS_GLOBAL)
+    f.add(worst.overflows, fail::ARITH);
+    f.add(sized.qty > s.max_order_qty, fail::QTY_STRATEGY);
+    f.add(sized.qty > y.max_order_qty, fail::QTY_SYMBOL);
+    f.add(notional > g.max_order_notional.e16, fail::NOTIONAL_GLOBAL);
+    f.add(notional > s.max_order_notional.e16, fail::NOTIONAL_STRATEGY);
+    f.add(notional > y.max_order_notional.e16, fail::NOTIONAL_SYMBOL);
+    f.add(sized.position.is_none() && gate.exposure_store_is_full(symbol), fail::SYMBOLS);
+    f.add(more_qty & (worst.position_qty > s.max_position_qty), fail::POSITION_STRATEGY);
+    f.add(more_qty & (worst.symbol_qty > y.max_position_qty), fail::POSITION_SYMBOL);
+    f.add(more_notional & (worst.strategy_e16 > s.max_gross.e16), fail::GROSS_STRATEGY);
+    f.add(more_notional & (worst.account_e16 > worst.account_max.e16), fail::GROSS_ACCOUNT);
+    f.add(more_notional & (worst.symbol_e16 > y.max_gross.e16), fail::GROSS_SYMBOL);
+    f.add(more_notional & (worst.global_e16 > g.max_gross.e16), fail::GROSS_GLOBAL);
 }
 
 /// The worst case after acceptance, in the direction of the intent's side. Wrapped and meaningless where `overflows`.
@@ -277,9 +323,9 @@ impl Worst {
 
 /// The reference must be sound where it is needed, and a limit price within the collar around it.
 #[inline(always)]
-fn price(gate: &Gate, sized: &Sized<'_>) -> u32 {
+fn price(gate: &Gate, sized: &Sized<'_>, f: &mut impl Failures) {
     if !sized.needs_reference {
-        return 0;
+        return;
     }
     let (price, reference) = (sized.intent.price, sized.reference.price);
     let missing = reference <= 0;
@@ -288,11 +334,9 @@ fn price(gate: &Gate, sized: &Sized<'_>) -> u32 {
     let product = |a: u64, b: u64| u128::from(a) * u128::from(b);
     let width = product(reference.unsigned_abs(), collar_bps.max(0).unsigned_abs());
     let outside = limit & (collar_bps != ABSENT) & (product(price.abs_diff(reference), BPS) > width);
-    when(missing, fail::REFERENCE_MISSING)
-        | when(
-            !missing & (sized.reference.age_ns > gate.limits.reference_max_age_ns as u64),
-            fail::REFERENCE_STALE,
-        )
-        | when(sized.crossed, fail::REFERENCE_CROSSED)
-        | when(!missing & outside, fail::COLLAR)
+    let stale = sized.reference.age_ns > gate.limits.reference_max_age_ns as u64;
+    f.add(missing, fail::REFERENCE_MISSING);
+    f.add(!missing & stale, fail::REFERENCE_STALE);
+    f.add(sized.crossed, fail::REFERENCE_CROSSED);
+    f.add(!missing & outside, fail::COLLAR);
 }

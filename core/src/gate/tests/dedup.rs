@@ -142,16 +142,16 @@ fn who_may_say_what() {
         reference: None,
         tier: DurabilityTier::Process,
     };
-    assert_eq!(rig.gate.decide(&req).decision.reason, Reason::Malformed);
+    assert_eq!(rig.gate.decide(&req).decision(0).reason, Reason::Malformed);
     req.operator = false;
     let mut words = words;
     words[0] = 0xff;
     req.words = &words;
-    assert_eq!(rig.gate.decide(&req).decision.reason, Reason::Malformed);
+    assert_eq!(rig.gate.decide(&req).decision(0).reason, Reason::Malformed);
     let mut words = rig.limit_order(BTC, Side::Buy, 100, 1).encode();
     words[0] |= 0xff00;
     req = Request { words: &words, ..req };
-    assert_eq!(rig.gate.decide(&req).decision.reason, Reason::Malformed);
+    assert_eq!(rig.gate.decide(&req).decision(0).reason, Reason::Malformed);
 }
 
 proptest! {

@@ -10,7 +10,9 @@ mod modes;
 mod recovery;
 mod surge;
 
-use ringfence_ipc::journal::{BootRecord, ControlKind, ControlRecord, LimitRecord, Record, StrategyRecord};
+use ringfence_ipc::journal::{
+    BootRecord, ControlKind, ControlRecord, DecisionRecord, LimitRecord, Record, StrategyRecord,
+};
 use ringfence_ipc::msg::{
     Command, Decision, DurabilityTier, Intent, Key, OperatorExt, OrderId, OrderState, Outcome, Report,
     ReportKind, Side, StrategyId, intent_flags,
@@ -18,7 +20,7 @@ use ringfence_ipc::msg::{
 use ringfence_ipc::reason::{LimitId, Mode, Reason, Scope};
 use ringfence_ipc::symbol::Symbol;
 
-use super::{Capacity, Gate, Request, Room, Unbooked, Verdict};
+use super::{Capacity, Effect, Gate, Request, Room, Unbooked, Verdict};
 
 pub(super) const CAP: Capacity =
     Capacity { order_slots: 256, max_symbols: 4, max_strategies: 4, max_accounts: 3, max_positions: 8 };
@@ -137,10 +139,10 @@ impl Rig {
         Intent::limit(symbol, side, price, qty, self.key(), self.now_ns)
     }
 
-    pub fn decide(&self, strategy: StrategyId, intent: &Intent, ext: Option<&OperatorExt>) -> Verdict {
+    pub fn decide(&self, strategy: StrategyId, intent: &Intent, ext: Option<&OperatorExt>) -> Decided {
         let (words, ext) = (intent.encode(), ext.map(OperatorExt::encode));
         self.gate.prefetch(strategy, &words);
-        self.gate.decide(&Request {
+        Decided::of(&self.gate.decide(&Request {
             strategy,
             operator: ext.is_some(),
             words: &words,
@@ -150,15 +152,15 @@ impl Rig {
             room: self.room,
             reference: None,
             tier: DurabilityTier::Process,
-        })
+        }))
     }
 
-    pub fn finish(&mut self, verdict: &Verdict) -> Decision {
+    pub fn finish(&mut self, verdict: &Decided) -> Decision {
         let mut decision = verdict.decision;
         assert_eq!(verdict.record.is_some(), !decision.duplicate && !decision.reason.is_transient());
         if let Some(record) = verdict.record {
             decision.journal_seq = self.append(Record::Decision(record));
-            self.gate.commit(verdict, decision.journal_seq);
+            self.gate.commit(&verdict.effect.unwrap(), decision.journal_seq);
         }
         self.commands.extend(verdict.command);
         decision
@@ -231,6 +233,26 @@ impl Rig {
             gate.apply(*position, record).unwrap();
         }
         gate
+    }
+}
+
+/// A verdict that outlives the state it was decided in.
+pub(super) struct Decided {
+    pub decision: Decision,
+    pub record: Option<DecisionRecord>,
+    pub command: Option<Command>,
+    effect: Option<Effect>,
+}
+
+impl Decided {
+    fn of(verdict: &Verdict<'_>) -> Self {
+        let (decision, record) = (verdict.decision(0), verdict.record());
+        if let (Verdict::Accepted(approved), Some(record)) = (verdict, &record) {
+            // The two ways into the journal write the same words.
+            let whole = record.encode();
+            assert_eq!(whole.slots()[..2], approved.record_slots());
+        }
+        Self { decision, record, command: verdict.command(), effect: verdict.effect() }
     }
 }
 

@@ -2,8 +2,8 @@
 
 use super::types::*;
 use crate::msg::{
-    DecodeError, DurabilityTier, Intent, OperatorExt, OrderState, Outcome, Report, ReportKind, Side, Words,
-    bits, intent_flags,
+    AccountId, DecodeError, DurabilityTier, Intent, OperatorExt, OrderState, Outcome, Report, ReportKind,
+    Side, StrategyId, Words, bits, intent_flags,
 };
 use crate::reason::{LimitId, Mode, Reason, Scope};
 use crate::symbol::{SYMBOL_NAME_BYTES, Symbol};
@@ -29,10 +29,14 @@ pub struct RecordWords {
     len: u8,
 }
 
+const fn first_word(kind: u8, len: u8, rest: u64) -> u64 {
+    kind as u64 | (len as u64) << 8 | rest << 16
+}
+
 impl RecordWords {
     fn new(kind: u8, len: u8, rest: u64) -> Self {
         let mut words = [[0; 7]; MAX_RECORD_SLOTS];
-        words[0][0] = u64::from(kind) | u64::from(len) << 8 | rest << 16;
+        words[0][0] = first_word(kind, len, rest);
         Self { words, len }
     }
 
@@ -43,38 +47,90 @@ impl RecordWords {
     }
 }
 
-impl DecisionRecord {
-    /// To the log. The hot path calls this directly.
+/// What a decision record says beside its intent: the order gate fills it in and writes [`DecisionHead::slots`] straight
+/// into the log, without a [`DecisionRecord`] between.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DecisionHead {
+    /// As in [`DecisionRecord`].
+    pub strategy: StrategyId,
+    /// As in [`DecisionRecord`].
+    pub account: AccountId,
+    /// The operator's extension follows as a third slot.
+    pub extended: bool,
+    /// As in [`DecisionRecord`].
+    pub outcome: Outcome,
+    /// As in [`DecisionRecord`].
+    pub reason: Reason,
+    /// As in [`DecisionRecord`].
+    pub limit_id: LimitId,
+    /// As in [`DecisionRecord`].
+    pub tier: DurabilityTier,
+    /// As in [`DecisionRecord`].
+    pub now_ns: u64,
+    /// Accepted: the order id. Rejected: the observed value.
+    pub value: u64,
+    /// Rejected: the limit's value; otherwise 0.
+    pub limit: i64,
+    /// As in [`DecisionRecord`].
+    pub reference_price: i64,
+    /// As in [`DecisionRecord`].
+    pub reference_age_us: u32,
+    /// As in [`DecisionRecord`].
+    pub intent_position: u64,
+}
+
+impl DecisionHead {
+    /// The record's first two slots, around the words of an intent that decodes.
+    #[inline(always)]
     #[must_use]
-    pub fn encode(&self) -> RecordWords {
-        let len = if self.ext.is_some() { 3 } else { 2 };
+    pub const fn slots(&self, intent: &Words) -> [Words; 2] {
+        let len = if self.extended { 3 } else { 2 };
         let rest = self.outcome as u64
             | (self.tier as u64) << 8
-            | u64::from(self.strategy) << 16
+            | (self.strategy as u64) << 16
             | (self.reason as u64) << 32;
-        let mut record = RecordWords::new(DECISION, len, rest);
-        let [header, key_low, key_high, price, qty, client_ts_ns, ttl_or_target] = self.intent.encode();
-        let w = &mut record.words;
-        // Word by word: a block copy would wait for the words just written.
-        [_, w[0][1], w[0][2], w[0][3], w[0][4], w[0][5], w[0][6]] =
-            [0, header, key_low, key_high, price, qty, client_ts_ns];
+        let [header, key_low, key_high, price, qty, client_ts_ns, ttl_or_target] = *intent;
+        [
+            [first_word(DECISION, len, rest), header, key_low, key_high, price, qty, client_ts_ns],
+            [
+                ttl_or_target,
+                self.now_ns,
+                self.value,
+                self.limit as u64,
+                self.reference_price as u64,
+                self.reference_age_us as u64 | (self.limit_id as u64) << 32 | (self.account as u64) << 48,
+                self.intent_position,
+            ],
+        ]
+    }
+}
+
+impl DecisionRecord {
+    /// To the log.
+    #[must_use]
+    pub fn encode(&self) -> RecordWords {
         let (value, limit) = match self.outcome {
             Outcome::Accepted => (self.order_id, 0),
-            Outcome::Rejected => (self.observed as u64, self.limit as u64),
+            Outcome::Rejected => (self.observed as u64, self.limit),
         };
-        w[1] = [
-            ttl_or_target,
-            self.now_ns,
+        let head = DecisionHead {
+            strategy: self.strategy,
+            account: self.account,
+            extended: self.ext.is_some(),
+            outcome: self.outcome,
+            reason: self.reason,
+            limit_id: self.limit_id,
+            tier: self.tier,
+            now_ns: self.now_ns,
             value,
             limit,
-            self.reference_price as u64,
-            u64::from(self.reference_age_us) | (self.limit_id as u64) << 32 | u64::from(self.account) << 48,
-            self.intent_position,
-        ];
-        if let Some(ext) = &self.ext {
-            w[2] = ext.encode();
-        }
-        record
+            reference_price: self.reference_price,
+            reference_age_us: self.reference_age_us,
+            intent_position: self.intent_position,
+        };
+        let [first, second] = head.slots(&self.intent.encode());
+        let ext = self.ext.as_ref().map_or([0; 7], OperatorExt::encode);
+        RecordWords { words: [first, second, ext], len: if self.ext.is_some() { 3 } else { 2 } }
     }
 
     fn decode(s: &[Words]) -> Result<Self, RecordError> {
@@ -109,39 +165,56 @@ impl DecisionRecord {
     }
 }
 
-/// To the log: what is not a fill fits one slot. The hot path calls this directly.
+/// A report on its way to the log: what is not a fill fits one slot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ReportSlots {
+    /// Without numbers of a fill.
+    Short([Words; 1]),
+    /// With them.
+    Long([Words; 2]),
+}
+
+/// To the log.
+#[inline(always)]
 #[must_use]
-pub fn encode_report(report: &Report) -> RecordWords {
+pub const fn report_slots(report: &Report) -> ReportSlots {
     let long = (report.last_qty | report.last_price | report.fee_e8) != 0
         || (report.trade_id | report.venue_ts_ns) != 0;
     let flags = report.side as u64
-        | u64::from(report.maker) << 1
-        | u64::from(report.late) << 2
-        | u64::from(report.reentered) << 3;
-    let rest =
-        report.state as u64 | flags << 8 | (report.reason as u64) << 16 | u64::from(report.symbol) << 32;
-    let mut record = RecordWords::new(REPORT, if long { 2 } else { 1 }, rest);
-    let ids = report.kind as u64 | u64::from(report.strategy) << 16 | u64::from(report.account) << 32;
-    let [head, fill, ..] = &mut record.words;
-    [_, head[1], head[2], head[3], head[4], head[5], head[6]] = [
-        0,
+        | (report.maker as u64) << 1
+        | (report.late as u64) << 2
+        | (report.reentered as u64) << 3;
+    let rest = report.state as u64 | flags << 8 | (report.reason as u64) << 16 | (report.symbol as u64) << 32;
+    let head = [
+        first_word(REPORT, if long { 2 } else { 1 }, rest),
         report.order_id,
         report.cum_qty as u64,
         report.leaves_qty as u64,
         report.ts_ns,
         report.key_low,
-        ids,
+        report.kind as u64 | (report.strategy as u64) << 16 | (report.account as u64) << 32,
     ];
     if long {
-        [fill[0], fill[1], fill[2], fill[3], fill[4]] = [
+        let fill = [
             report.last_qty as u64,
             report.last_price as u64,
             report.trade_id,
             report.fee_e8 as u64,
             report.venue_ts_ns,
+            0,
+            0,
         ];
+        ReportSlots::Long([head, fill])
+    } else {
+        ReportSlots::Short([head])
     }
-    record
+}
+
+fn encode_report(report: &Report) -> RecordWords {
+    match report_slots(report) {
+        ReportSlots::Short([head]) => RecordWords { words: [head, [0; 7], [0; 7]], len: 1 },
+        ReportSlots::Long([head, fill]) => RecordWords { words: [head, fill, [0; 7]], len: 2 },
+    }
 }
 
 fn decode_report(slots: &[Words]) -> Result<Report, RecordError> {
