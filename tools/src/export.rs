@@ -29,6 +29,9 @@ pub fn json(position: u64, record: &Record) -> Value {
             json!({"kind": "control", "mode": mode.name(), "scope": control.scope.name(),
                 "scope_id": control.scope_id, "client": control.client, "now_ns": control.now_ns})
         }
+        Record::Capacity(c) => json!({"kind": "capacity", "order_slots": c.order_slots,
+            "max_positions": c.max_positions, "max_symbols": c.max_symbols, "max_strategies": c.max_strategies,
+            "max_accounts": c.max_accounts, "now_ns": c.now_ns}),
         Record::Mark(mark) => json!({"kind": "mark", "symbol": mark.symbol, "bid_price": mark.bid_price,
             "ask_price": mark.ask_price, "last_price": mark.last_price, "now_ns": mark.now_ns, "event": mark.event}),
         Record::Decision(decision) => decision_json(decision),

@@ -4,7 +4,6 @@ use std::path::PathBuf;
 
 use anyhow::bail;
 use clap::Args;
-use ringfence_core::config::CoreConfig;
 use ringfence_core::gate::Replayer;
 use ringfence_ipc::journal::{FIRST_POSITION, Follower};
 
@@ -26,7 +25,7 @@ pub fn run(args: &ReplayArgs) -> anyhow::Result<()> {
     let data = place::data_dir(args.data.as_deref())?;
     let hot = place::run_dir(&data)?.join("journal.hot");
     let mut follower = Follower::open(&hot, data.join("journal"), FIRST_POSITION)?;
-    let mut replayer = Replayer::new(CoreConfig::load(&data.join("core.toml"))?.gate_capacity());
+    let mut replayer = Replayer::from_journal();
     while let Some((position, record)) = follower.next()? {
         replayer.feed(position, &record)?;
     }

@@ -149,6 +149,19 @@ pub enum ApplyError {
         /// How many there may be.
         capacity: u64,
     },
+    /// Order ids are slots of a table: its size stays as it was when the first order came.
+    #[error(
+        "position {position}: this journal's order table has {journal} slots, not {given}: set capacity.order_slots to \
+         {journal}, or start with a new data_dir"
+    )]
+    OrderSlots {
+        /// Journal position.
+        position: u64,
+        /// As the journal has it.
+        journal: usize,
+        /// As the new life wants it.
+        given: usize,
+    },
     /// The record contradicts the state that the records before it built.
     #[error("position {position}: {what}")]
     Contradiction {

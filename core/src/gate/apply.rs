@@ -18,7 +18,8 @@ use super::{ApplyError, Gate};
 impl Gate {
     /// Applies one journal record of any kind at its position. Recovery is applying all of them in order.
     ///
-    /// A `Strategy` record allocates the strategy's tables unless they are installed; no other record allocates.
+    /// A `Strategy` record allocates the strategy's tables unless they are installed, a `Capacity` record whatever
+    /// changes its size; no other record allocates.
     ///
     /// # Errors
     /// [`ApplyError`] when the record does not fit the capacity or the state that the records before it built; nothing
@@ -36,6 +37,7 @@ impl Gate {
             Record::Mark(mark) => self.apply_mark(position, mark),
             Record::Decision(decision) => self.apply_decision(position, decision),
             Record::Report(report) => self.apply_booked(position, report),
+            Record::Capacity(capacity) => self.apply_capacity(position, capacity),
             Record::Attach(_) | Record::Close(_) => Ok(()),
         }
     }
@@ -112,7 +114,7 @@ impl Gate {
     }
 
     /// What the checks read, from what was set. Limits change rarely: all of it at once.
-    fn refresh_limits(&mut self) {
+    pub(super) fn refresh_limits(&mut self) {
         let sets = &self.limit_sets;
         self.limits = GlobalLimits::of(&sets.global);
         for (state, own) in self.symbols.iter_mut().zip(&sets.symbols) {

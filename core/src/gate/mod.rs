@@ -16,6 +16,7 @@
 mod api;
 mod apply;
 mod cancels;
+mod capacity;
 mod hash;
 mod limits;
 mod market;

@@ -99,8 +99,13 @@ pub struct Replayer {
 }
 
 impl Replayer {
-    /// For a journal whose ids fit `cap`. The order slots must be as many as the writing gate had: they are part of how
-    /// order ids are chosen.
+    /// For a journal that says by itself how large its gate's tables were, as every journal of a gate process does.
+    #[must_use]
+    pub fn from_journal() -> Self {
+        Self::new(Capacity::SMALLEST)
+    }
+
+    /// For records of a gate built for `cap`, without a `Capacity` record at their beginning.
     #[must_use]
     pub fn new(cap: Capacity) -> Self {
         Self { gate: Gate::new(cap, 0, 0), report: ReplayReport::default() }

@@ -88,6 +88,7 @@ pub(super) fn boot(config: &CoreConfig) -> Result<Booted, CoreError> {
         lockstep: config.lockstep.is_some(),
         build_id: build_id(),
     }))?;
+    start.log(&Record::Capacity(capacity.record(now_ns)))?;
     start.symbols(&past.symbols, &symbols)?;
     start.configured(config, &mut registry)?;
     let reentry = start.reenter()?;
@@ -131,7 +132,7 @@ fn recover(opened: &mut Opened, gate: &mut Gate) -> Result<Past, CoreError> {
             Record::Report(report) => past.last_ns = past.last_ns.max(report.ts_ns),
             Record::Mark(mark) => past.last_ns = past.last_ns.max(mark.now_ns),
             Record::Close(close) => past.last_ns = past.last_ns.max(close.now_ns),
-            Record::Limit(_) | Record::Control(_) => {}
+            Record::Limit(_) | Record::Control(_) | Record::Capacity(_) => {}
         }
     }
     Ok(past)

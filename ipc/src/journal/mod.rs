@@ -19,7 +19,7 @@ pub use chained::ArchiveError;
 pub use follower::{FollowError, Follower};
 pub use reader::{ArchiveReader, SegmentDir, Verification};
 pub use record::{
-    AttachRecord, BootRecord, CloseRecord, ControlKind, ControlRecord, DecisionHead, DecisionRecord,
+    AttachRecord, BootRecord, CapacityRecord, CloseRecord, ControlKind, ControlRecord, DecisionHead, DecisionRecord,
     LimitRecord, MAX_RECORD_SLOTS, MarkRecord, Record, RecordError, RecordWords, ReportSlots, Role,
     STRATEGY_NAME_BYTES, StrategyRecord, report_slots,
 };
@@ -34,7 +34,7 @@ pub const POSITION_LIMIT: u64 = 1 << 59;
 pub const JOURNAL_LAYOUT_HASH: u64 = fnv1a(
     b"ringfence journal 1; slot 56+8; archive header 4096, word7 chain32|pos32, marks 512 1024; \
       hot header 4096, words 64 128 192; records boot2 symbol1 strategy1 attach1 limit1 control1 mark1 decision2-3 \
-      report1-2 close1",
+      report1-2 close1 capacity1",
 );
 
 const fn fnv1a(text: &[u8]) -> u64 {

@@ -13,8 +13,8 @@
 //!  REPORT (1 slot, 2 for fills)   0.0 kind|slots|state u8|flags u8|reason u16|symbol u16   0.1 order id
 //!   0.2 cumulative quantity   0.3 leaves quantity   0.4 gate time ns   0.5 key low   0.6 report u8|0 u8|strategy u16|account u16
 //!   1.0 last quantity   1.1 last price   1.2 trade id   1.3 fee e8   1.4 venue time ns   1.5, 1.6 reserved 0
-//!  BOOT (2)     0.0 kind|slots|lockstep u1   0.1 epoch   0.2 hash seed   0.3 now ns   0.4 layout hash   0.5 venue u64  0.6 tsc hz
-//!               1.* build id, 56 bytes of text
+//!  BOOT (2)     0.0 kind|slots|lockstep u1   0.1 epoch   0.2 hash seed   0.3 now ns   0.4 layout hash
+//!               1.0..1.4 build id, 40 bytes of text
 //!  SYMBOL (1)   0.0 kind|slots|id u16|price scale u8|qty scale u8|multiplier.. see code
 //!  STRATEGY (1) 0.0 kind|slots|id u16|account u16   0.1..0.3 name, 24 bytes   0.4 now ns
 //!  ATTACH (1)   0.0 kind|slots|role u8|detached u8|strategy u16   0.1 now ns  0.2 client id  0.3, 0.4 ticket digest  0.5 pid|uid
@@ -22,6 +22,7 @@
 //!  CONTROL (1)  0.0 kind|slots|control u16|scope u16|scope id u16   0.1 value   0.2 now ns   0.3 by (client id)
 //!  MARK (1)     0.0 kind|slots|0|symbol u16   0.1 now ns   0.2 bid price   0.3 ask price   0.4 last price   0.5 event
 //!  CLOSE (1)    0.0 kind|slots   0.1 now ns   0.2..0.5 state hash   0.6 market events
+//!  CAPACITY (1) 0.0 kind|slots|symbols u16|strategies u16|accounts u16   0.1 order slots   0.2 positions   0.3 now ns
 //! ```
 
 mod codec;
@@ -32,6 +33,6 @@ mod tests;
 
 pub use codec::{DecisionHead, MAX_RECORD_SLOTS, RecordWords, ReportSlots, report_slots};
 pub use types::{
-    AttachRecord, BootRecord, CloseRecord, ControlKind, ControlRecord, DecisionRecord, LimitRecord,
-    MarkRecord, Record, RecordError, Role, STRATEGY_NAME_BYTES, StrategyRecord,
+    AttachRecord, BootRecord, CapacityRecord, CloseRecord, ControlKind, ControlRecord, DecisionRecord,
+    LimitRecord, MarkRecord, Record, RecordError, Role, STRATEGY_NAME_BYTES, StrategyRecord,
 };

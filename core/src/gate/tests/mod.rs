@@ -2,6 +2,7 @@
 
 mod amends;
 mod cancels;
+mod capacity;
 mod dedup;
 mod exposure;
 mod fills;

@@ -21,6 +21,7 @@ const MARK: u8 = 7;
 const DECISION: u8 = 8;
 const REPORT: u8 = 9;
 const CLOSE: u8 = 10;
+const CAPACITY: u8 = 11;
 
 /// A record on its way to the log: its slots' payloads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -252,6 +253,10 @@ fn wire<T>(value: Option<T>, field: &'static str, found: u64) -> Result<T, Recor
     value.ok_or(RecordError::Field(DecodeError::BadEnum { field, value: found }))
 }
 
+fn narrow(value: u64, field: &'static str) -> Result<u32, RecordError> {
+    wire(u32::try_from(value).ok(), field, value)
+}
+
 fn pack_text(text: &[u8], words: &mut [u64]) {
     for (i, byte) in text.iter().enumerate() {
         words[i / 8] |= u64::from(*byte) << (i % 8 * 8);
@@ -341,6 +346,16 @@ impl Record {
                 record.words[0][6] = c.market_events;
                 record
             }
+            Self::Capacity(c) => {
+                let ids = u64::from(c.max_symbols) | u64::from(c.max_strategies) << 16;
+                let mut record = RecordWords::new(CAPACITY, 1, ids | u64::from(c.max_accounts) << 32);
+                record.words[0][1..4].copy_from_slice(&[
+                    u64::from(c.order_slots),
+                    u64::from(c.max_positions),
+                    c.now_ns,
+                ]);
+                record
+            }
         }
     }
 
@@ -351,7 +366,7 @@ impl Record {
     pub fn slots_of(first: &Words) -> Result<usize, RecordError> {
         let (kind, slots) = (first[0] as u8, (first[0] >> 8) as u8);
         let legal: &[u8] = match kind {
-            SYMBOL | STRATEGY | ATTACH | LIMIT | CONTROL | MARK | CLOSE => &[1],
+            SYMBOL | STRATEGY | ATTACH | LIMIT | CONTROL | MARK | CLOSE | CAPACITY => &[1],
             BOOT => &[2],
             DECISION => &[2, 3],
             REPORT => &[1, 2],
@@ -447,6 +462,14 @@ impl Record {
                 now_ns: w[1],
                 state_hash: unpack_text(&w[2..6]),
                 market_events: w[6],
+            }),
+            CAPACITY => Self::Capacity(CapacityRecord {
+                order_slots: narrow(w[1], "order_slots")?,
+                max_positions: narrow(w[2], "max_positions")?,
+                max_symbols: rest as u16,
+                max_strategies: bits(rest, 16, 16) as u16,
+                max_accounts: bits(rest, 32, 16) as u16,
+                now_ns: w[3],
             }),
             other => return Err(RecordError::UnknownKind(other)),
         })

@@ -134,6 +134,14 @@ fn samples() -> Vec<Record> {
             strategy: 3,
             account: 9,
         }),
+        Record::Capacity(CapacityRecord {
+            order_slots: 1 << 31,
+            max_positions: 4096,
+            max_symbols: 1,
+            max_strategies: u16::MAX,
+            max_accounts: 16,
+            now_ns: 9,
+        }),
         Record::Close(CloseRecord { now_ns: 1, state_hash: [0xa5; 32], market_events: 41_249 }),
     ]
 }

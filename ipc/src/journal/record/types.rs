@@ -46,6 +46,24 @@ pub struct BootRecord {
     pub build_id: [u8; 40],
 }
 
+/// How large the gate's tables are from here on. Decisions depend on it: order ids are slots of a table, and a full
+/// store refuses. So it stands in the journal and replay needs no configuration.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CapacityRecord {
+    /// Order slots, a power of two; the same for the life of a journal once it holds an order.
+    pub order_slots: u32,
+    /// (strategy, symbol) pairs that ever hold exposure.
+    pub max_positions: u32,
+    /// Symbol ids are below this.
+    pub max_symbols: u16,
+    /// Strategy ids are below this.
+    pub max_strategies: u16,
+    /// Account ids are below this.
+    pub max_accounts: u16,
+    /// Gate time, ns.
+    pub now_ns: u64,
+}
+
 /// A strategy is known under this id from here on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StrategyRecord {
@@ -240,4 +258,5 @@ pub enum Record {
     Decision(DecisionRecord),
     Report(Report),
     Close(CloseRecord),
+    Capacity(CapacityRecord),
 }

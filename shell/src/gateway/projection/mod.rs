@@ -133,7 +133,7 @@ impl Projection {
             }
             Record::Decision(decision) => self.decision(position, decision, quiet, out),
             Record::Report(report) => self.report(position, report, quiet, out),
-            Record::Attach(_) | Record::Limit(_) | Record::Close(_) => {}
+            Record::Attach(_) | Record::Limit(_) | Record::Close(_) | Record::Capacity(_) => {}
         }
         self.counts.records += 1;
         self.position = position;
