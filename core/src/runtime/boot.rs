@@ -149,9 +149,10 @@ struct Start {
 impl Start {
     fn log(&mut self, record: &Record) -> Result<(), CoreError> {
         self.wait_for_room()?;
-        let position = self.writer.append(&record.encode());
+        // Applied first: what does not fit must not be in the journal, which the next life has to read.
+        self.gate.apply(self.writer.position(), record)?;
+        self.writer.append(&record.encode());
         self.records += 1;
-        self.gate.apply(position, record)?;
         Ok(())
     }
 
