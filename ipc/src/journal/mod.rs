@@ -19,9 +19,9 @@ pub use chained::ArchiveError;
 pub use follower::{FollowError, Follower};
 pub use reader::{ArchiveReader, SegmentDir, Verification};
 pub use record::{
-    AttachRecord, BootRecord, CapacityRecord, CloseRecord, ControlKind, ControlRecord, DecisionHead, DecisionRecord,
-    LimitRecord, MAX_RECORD_SLOTS, MarkRecord, Record, RecordError, RecordWords, ReportSlots, Role,
-    STRATEGY_NAME_BYTES, StrategyRecord, report_slots,
+    AttachRecord, BootRecord, CapacityRecord, CloseRecord, ControlKind, ControlRecord, DecisionHead,
+    DecisionRecord, LimitRecord, MAX_RECORD_SLOTS, MarkRecord, Record, RecordError, RecordWords, ReportSlots,
+    Role, STRATEGY_NAME_BYTES, StrategyRecord, report_slots,
 };
 
 /// Position of a journal's first record.
