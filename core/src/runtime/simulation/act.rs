@@ -7,10 +7,11 @@ use ringfence_ipc::msg::{
 use ringfence_ipc::reason::{Mode, Scope};
 
 use super::client::Link;
+use super::life::End;
 use super::model::Ask;
 use super::setting::{MIDDLE_TICKS, STRATEGIES};
 use super::street::Fault;
-use super::world::{Check, End, World};
+use super::world::{Check, World};
 use crate::journal::tests::sim::Rng;
 use crate::runtime::mailbox::ToGate;
 
@@ -342,5 +343,5 @@ impl World {
 
 /// Some orders are picked by strangers too.
 const fn rng_free(id: u64) -> bool {
-    id % 16 == 0
+    id.is_multiple_of(16)
 }

@@ -14,6 +14,7 @@ mod act;
 mod books;
 mod check;
 mod client;
+mod life;
 mod model;
 mod quiet;
 mod setting;
@@ -74,13 +75,13 @@ fn size(variable: &str, default: u64) -> u64 {
     std::env::var(variable).ok().and_then(|text| text.replace('_', "").parse().ok()).unwrap_or(default)
 }
 
-/// The whole system holds in every run. `RINGFENCE_SIM_SEEDS` and `RINGFENCE_SIM_STEPS` set the size (the long run:
-/// 1,000 and 10,000), `RINGFENCE_SIM_SEED` the first seed, `RINGFENCE_SIM_KEEP` leaves out all other steps.
+/// The whole system holds in every run. `RINGFENCE_G9_SEEDS` and `RINGFENCE_G9_STEPS` set the size (the long run:
+/// 1,000 and 10,000), `RINGFENCE_G9_SEED` the first seed, `RINGFENCE_G9_KEEP` leaves out all other steps.
 #[test]
 fn g9_the_whole_system_agrees_with_its_reference() {
-    let (seeds, count) = (size("RINGFENCE_SIM_SEEDS", 24), size("RINGFENCE_SIM_STEPS", 2_000));
-    let first = size("RINGFENCE_SIM_SEED", 1);
-    let keep = std::env::var("RINGFENCE_SIM_KEEP").ok();
+    let (seeds, count) = (size("RINGFENCE_G9_SEEDS", 24), size("RINGFENCE_G9_STEPS", 2_000));
+    let first = size("RINGFENCE_G9_SEED", 1);
+    let keep = std::env::var("RINGFENCE_G9_KEEP").ok();
     let (next, tally) = (AtomicU64::new(first), Tally::default());
     let work = || {
         loop {

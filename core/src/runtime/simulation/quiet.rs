@@ -7,9 +7,10 @@ use ringfence_ipc::msg::{Intent, IntentKind, OperatorExt, Side, intent_flags};
 use ringfence_ipc::reason::{Mode, Scope};
 
 use super::client::Link;
+use super::life::End;
 use super::model::Ask;
 use super::setting::STRATEGIES;
-use super::world::{Check, End, World, text};
+use super::world::{Check, World, text};
 use crate::gate::Replayer;
 use crate::journal::tests::sim::Rng;
 use crate::runtime::venue_port::BLANK_REPORT;
@@ -96,6 +97,8 @@ impl World {
 
     fn cancel_everything(&mut self) -> Check {
         let desk = self.clients.iter().position(|client| client.strategy == 0).ok_or("no operator")?;
+        // Beyond the keys that a cancel may have reserved.
+        self.next_key += 100;
         for (strategy, account, _) in STRATEGIES {
             self.next_key += 1;
             let all = Intent {

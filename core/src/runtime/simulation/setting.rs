@@ -34,7 +34,7 @@ impl Setting {
                 })
                 .collect();
         symbols[2].contract_multiplier = 3;
-        let forgets = seed % 4 == 3;
+        let forgets = seed.is_multiple_of(4);
         let cap = Capacity {
             order_slots: [16, 64, 128][rng.below(3) as usize],
             max_symbols: 3,

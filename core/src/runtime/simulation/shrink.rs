@@ -46,9 +46,9 @@ pub fn report(seed: u64, count: u64, steps: &[Step], at: usize, what: &str) -> S
     let acts: Vec<String> = kept.iter().map(|at| format!("{:?}", steps[*at].act)).collect();
     format!(
         "seed {seed}, step {at}: {what}\n\
-         again:  RINGFENCE_SIM_SEED={seed} RINGFENCE_SIM_SEEDS=1 RINGFENCE_SIM_STEPS={count} cargo test --release \
+         again:  RINGFENCE_G9_SEED={seed} RINGFENCE_G9_SEEDS=1 RINGFENCE_G9_STEPS={count} cargo test --release \
          -p ringfence-core --lib g9_\n\
-         enough: {} of its steps, with RINGFENCE_SIM_KEEP={}\n        {}\n        {shrunk_to}",
+         enough: {} of its steps, with RINGFENCE_G9_KEEP={}\n        {}\n        {shrunk_to}",
         kept.len(),
         list.join(","),
         acts.join(" "),
