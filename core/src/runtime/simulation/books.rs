@@ -50,7 +50,8 @@ impl Model {
             }
             Record::Report(report) => drop(self.reported(report)),
             Record::Decision(decision) => return self.decided(seq, decision),
-            Record::Attach(_) | Record::Mark(_) | Record::Close(_) => {}
+            // The others decide nothing.
+            _ => {}
         }
         None
     }

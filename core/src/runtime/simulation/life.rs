@@ -103,6 +103,7 @@ impl World {
             lockstep: false,
             build_id: [0; 40],
         }))?;
+        start.log(&Record::Capacity(self.setting.cap.record(now_ns)))?;
         start.symbols(&self.setting.symbols[..known_symbols], &self.setting.symbols)?;
         let limits = self.setting.limits.iter();
         let limits: Vec<LimitRecord> = limits

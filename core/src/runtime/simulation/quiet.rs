@@ -160,7 +160,7 @@ impl World {
     /// The journal alone makes the same state again, and decides the same again.
     fn journal_tells_it_all(&mut self) -> Check {
         let state_hash = self.life().reactor.gate.state_hash();
-        let replayed = Replayer::new(self.setting.cap).run(self.log.iter().copied()).map_err(text)?;
+        let replayed = Replayer::from_journal().run(self.log.iter().copied()).map_err(text)?;
         hold(replayed.mismatches == 0, || format!("replay decides otherwise: {:?}", replayed.first))?;
         hold(replayed.state_hash == state_hash, || "replay makes another state".to_owned())
     }
