@@ -7,8 +7,8 @@
 use std::hint::black_box;
 use std::time::Instant;
 
-use ringfence_core::gate::{Capacity, Gate, Request, Room, Verdict};
-use ringfence_ipc::journal::{BootRecord, LimitRecord, Record, StrategyRecord};
+use ringfence_core::gate::{Capacity, Gate, Request, Room};
+use ringfence_ipc::journal::{BootRecord, LimitRecord, Record, StrategyRecord, report_slots};
 use ringfence_ipc::msg::{DurabilityTier, Intent, OrderState, Report, ReportKind, Side, Words};
 use ringfence_ipc::reason::{LimitId, Reason, Scope};
 use ringfence_ipc::symbol::Symbol;
@@ -85,6 +85,7 @@ impl Bench {
                 *words = Intent::limit(0, Side::Buy, 6_000_000, 100, key, 1_000 + self.n).encode();
                 self.gate.prefetch(STRATEGY, words);
             }
+            batch.iter().for_each(|words| self.gate.prefetch_entry(STRATEGY, words));
             for words in &batch {
                 let (ok, word) = self.one(words);
                 accepted += u64::from(ok);
@@ -109,8 +110,7 @@ impl Bench {
             reference: None,
             tier: DurabilityTier::Process,
         };
-        let verdict = self.gate.decide(&req);
-        let Verdict::Accepted(approved) = &verdict else { return (false, 0) };
+        let Some(approved) = self.gate.pass(&req) else { return (false, 0) };
         let slots = black_box(approved.record_slots());
         let word = slots[1][2];
         let (effect, Some(command)) = (approved.effect(), approved.command()) else { return (false, word) };
@@ -141,7 +141,8 @@ impl Bench {
         };
         let booked = self.gate.book(&expired, req.now_ns);
         let Ok(booked) = &booked else { return (false, word) };
-        self.gate.apply_report(booked, self.seq);
+        black_box(report_slots(&booked.report));
+        self.gate.apply_report(booked);
         self.seq += 3;
         (true, word)
     }

@@ -3,10 +3,12 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
-use ringfence_core::gate::{Capacity, Gate, Request, Room, StrategyTables, Verdict};
+use ringfence_core::gate::{Capacity, Gate, Request, Room, StrategyTables};
 use ringfence_core::venue::NullVenue;
 use ringfence_ipc::clock::rdtsc;
-use ringfence_ipc::journal::{BootRecord, LimitRecord, Record, STRATEGY_NAME_BYTES, StrategyRecord};
+use ringfence_ipc::journal::{
+    BootRecord, LimitRecord, Record, STRATEGY_NAME_BYTES, StrategyRecord, report_slots,
+};
 use ringfence_ipc::msg::{Decision, DurabilityTier, Intent, Side, Words};
 use ringfence_ipc::reason::{LimitId, Scope};
 use ringfence_ipc::symbol::Symbol;
@@ -125,6 +127,7 @@ impl Driver {
             *intent = Intent::limit(SYMBOL, side, PRICE, 100, self.keys.next_key(), self.now_ns).encode();
             self.gate.prefetch(STRATEGY, intent);
         }
+        self.intents.iter().for_each(|intent| self.gate.prefetch_entry(STRATEGY, intent));
         for intent in &self.intents {
             let request = Request {
                 strategy: STRATEGY,
@@ -137,11 +140,11 @@ impl Driver {
                 reference: None,
                 tier: DurabilityTier::Process,
             };
-            let verdict = self.gate.decide(&request);
+            let approved = self.gate.pass(&request);
             self.position += 1;
             self.journal += 2;
-            let Verdict::Accepted(approved) = &verdict else {
-                self.first_reject.get_or_insert(verdict.decision(0));
+            let Some(approved) = approved else {
+                self.first_reject.get_or_insert(self.gate.decide(&request).decision(0));
                 continue;
             };
             self.accepted += 1;
@@ -151,7 +154,8 @@ impl Driver {
             let Some(command) = command else { continue };
             if let Ok(report) = self.gate.book(&NullVenue::answer(&command, self.now_ns), self.now_ns) {
                 self.journal += 1;
-                self.gate.apply_report(&report, self.journal);
+                std::hint::black_box((report_slots(&report.report), report.report.encode()));
+                self.gate.apply_report(&report);
                 self.booked += 1;
             }
             self.now_ns += STEP_NS;

@@ -217,8 +217,8 @@ impl Gate {
 
     fn apply_booked(&mut self, position: u64, record: &Report) -> Result<(), ApplyError> {
         match self.book(record, record.ts_ns) {
-            Ok(booked) if (Report { journal_seq: record.journal_seq, ..booked }) == *record => {
-                self.apply_report(record, position);
+            Ok(booked) if (Report { journal_seq: record.journal_seq, ..booked.report }) == *record => {
+                self.apply_report(&booked);
                 Ok(())
             }
             Ok(_) => contradiction(position, "a report says otherwise than the state before it"),

@@ -39,9 +39,10 @@ pub use api::{
 };
 pub use pipeline::Approved;
 pub use replay::{Mismatch, ReplayReport, Replayer, redecide};
+pub use reports::Booked;
 pub use tables::StrategyTables;
 
-use ringfence_ipc::msg::{StrategyId, SymbolId, Words};
+use ringfence_ipc::msg::{StrategyId, SymbolId, Words, key_of};
 use ringfence_ipc::reason::{LimitId, Mode, Reason};
 
 use cancels::CancelQueue;
@@ -150,7 +151,15 @@ impl Gate {
     pub fn prefetch(&self, strategy: StrategyId, words: &Words) {
         if let Some(Some(tables)) = self.strategies.get(usize::from(strategy)) {
             tables.prefetch();
-            tables.window.prefetch(u128::from(words[1]) | u128::from(words[2]) << 64);
+            tables.window.prefetch(key_of(words));
+        }
+    }
+
+    /// Asks for the line that accepting `words` for `strategy` will most likely write: in a batch, once what
+    /// [`Gate::prefetch`] asked for is on its way.
+    pub fn prefetch_entry(&self, strategy: StrategyId, words: &Words) {
+        if let Some(Some(tables)) = self.strategies.get(usize::from(strategy)) {
+            tables.window.prefetch_entry(key_of(words));
         }
     }
 
@@ -160,6 +169,7 @@ impl Gate {
     }
 
     /// The symbol, or the one that is never known.
+    #[inline(always)]
     fn symbol_or_vacant(&self, symbol: SymbolId) -> &SymbolState {
         &self.symbols[usize::from(symbol).min(self.symbols.len() - 1)]
     }

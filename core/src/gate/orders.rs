@@ -236,11 +236,13 @@ impl OrderTable {
         self.next_sequence
     }
 
+    #[inline(always)]
     pub fn slot_of(&self, id: OrderId) -> u32 {
         (id & SEQUENCE & (self.slots.len() as u64 - 1)) as u32
     }
 
     /// The order with this id, open or final, unless its slot was taken again.
+    #[inline(always)]
     pub fn get(&self, id: OrderId) -> Option<&Order> {
         let order = &self.slots[self.slot_of(id) as usize];
         (order.id == id && id != 0).then_some(order)
@@ -306,6 +308,7 @@ impl OrderTable {
     }
 
     /// Takes an order that has just become final out of its strategy's list; it stays readable in its slot.
+    #[inline(always)]
     pub fn leave(&mut self, slot: u32, list: &mut OpenList) {
         let Order { prev, next, .. } = *self.at(slot);
         match prev {

@@ -35,7 +35,9 @@ impl Gate {
     }
 
     fn reenter(&self, order: &Order, now_ns: u64, out: &mut Vec<Reentry>) {
-        let mut report = |kind| out.extend(self.book(&lost(order, kind), now_ns).map(Reentry::Report));
+        let mut report = |kind| {
+            out.extend(self.book(&lost(order, kind), now_ns).map(|booked| Reentry::Report(booked.report)))
+        };
         if !order.has(mark::ACKED) {
             return report(ReportKind::LostBeforeSend);
         }

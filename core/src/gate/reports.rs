@@ -6,6 +6,16 @@ use super::Gate;
 use super::api::Unbooked;
 use super::orders::{Order, Place, mark};
 
+/// A venue's report as the gate understood it. It belongs to the state it was booked in: nothing else may be applied
+/// between [`Gate::book`] and [`Gate::apply_report`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Booked {
+    /// Ready for the journal.
+    pub report: Report,
+    next: Next,
+    slot: u32,
+}
+
 impl Gate {
     /// What a venue's report means: the same report with the gate's side of it filled in (state after it, strategy,
     /// account, side, key, what is left, whether the fill is late), ready for the journal. Changes nothing.
@@ -14,8 +24,8 @@ impl Gate {
     ///
     /// # Errors
     /// [`Unbooked`] says why there is nothing to journal.
-    #[inline]
-    pub fn book(&self, venue_report: &Report, now_ns: u64) -> Result<Report, Unbooked> {
+    #[inline(always)]
+    pub fn book(&self, venue_report: &Report, now_ns: u64) -> Result<Booked, Unbooked> {
         let venue = venue_report;
         let order = self.orders.get(venue.order_id).ok_or(Unbooked::UnknownOrder)?;
         let is_fill = venue.kind == ReportKind::Fill;
@@ -24,7 +34,7 @@ impl Gate {
         let next = settle(order, cum_qty, venue.kind, venue.reentered)?;
         let total_qty = if next.amend == Amend::Taken { order.amend_qty } else { order.qty };
         let leaves_qty = if next.state.is_terminal() { 0 } else { total_qty.saturating_sub(cum_qty).max(0) };
-        Ok(Report {
+        let report = Report {
             kind: venue.kind,
             state: next.state,
             side: order.side,
@@ -46,10 +56,12 @@ impl Gate {
             venue_ts_ns: venue.venue_ts_ns,
             strategy: order.strategy,
             account: self.positions[order.position as usize].account,
-        })
+        };
+        Ok(Booked { report, next, slot: self.orders.slot_of(order.id) })
     }
 
     /// The quantity that a fill adds, once it is certain that every sum it moves takes it.
+    #[inline(never)]
     fn filled_qty(&self, order: &Order, venue: &Report) -> Result<i64, Unbooked> {
         if venue.last_qty <= 0 || venue.last_price <= 0 || venue.cum_qty <= 0 {
             return Err(Unbooked::Impossible);
@@ -73,32 +85,32 @@ impl Gate {
         fits().map(|_| qty).ok_or(Unbooked::Impossible)
     }
 
-    /// Applies a report that [`Gate::book`] returned, once it is journalled at `seq`. Anything else changes nothing.
-    pub fn apply_report(&mut self, report: &Report, _seq: u64) {
-        let Some(order) = self.orders.get(report.order_id) else { return };
-        let cum_qty = if report.kind == ReportKind::Fill { report.cum_qty } else { order.cum_qty };
-        let Ok(next) = settle(order, cum_qty, report.kind, report.reentered) else { return };
-        let (slot, place) = (self.orders.slot_of(order.id), order.place());
-        if report.kind == ReportKind::Fill && self.apply_fill(slot, &place, report).is_none() {
+    /// Applies what [`Gate::book`] returned, once it is journalled.
+    #[inline(always)]
+    pub fn apply_report(&mut self, booked: &Booked) {
+        let Booked { report, next, slot } = booked;
+        let order = self.orders.at_mut(*slot);
+        let (place, was_open, qty, units) =
+            (order.place(), order.is_open(), order.reserved_qty(), order.reserved_units());
+        if report.kind == ReportKind::Fill && self.apply_fill(*slot, &place, report).is_none() {
             return;
         }
-        let order = self.orders.at_mut(slot);
-        let (was_open, qty, units) = (order.is_open(), order.reserved_qty(), order.reserved_units());
-        order.cum_qty = cum_qty;
+        let order = self.orders.at_mut(*slot);
+        order.cum_qty = report.cum_qty;
         next.apply(order);
         if !was_open {
             return;
         }
-        let (new_qty, new_units) =
-            if order.is_open() { (order.reserved_qty(), order.reserved_units()) } else { (0, 0) };
         let left = !order.is_open();
+        let (new_qty, new_units) = if left { (0, 0) } else { (order.reserved_qty(), order.reserved_units()) };
         self.reserve(&place, new_qty - qty, new_units - units);
         if left && let Some(Some(tables)) = self.strategies.get_mut(usize::from(place.strategy)) {
-            self.orders.leave(slot, &mut tables.open);
+            self.orders.leave(*slot, &mut tables.open);
         }
     }
 
     /// Moves a fill into the position and the order's own sums. `None`: it does not fit, nothing changed.
+    #[inline(never)]
     fn apply_fill(&mut self, slot: u32, place: &Place, report: &Report) -> Option<()> {
         let symbol = &mut self.symbols[usize::from(place.symbol)];
         let position = &mut self.positions[place.position as usize];
@@ -128,7 +140,7 @@ enum Amend {
 }
 
 /// Where a report takes an order.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Next {
     state: OrderState,
     amend: Amend,

@@ -67,6 +67,7 @@ impl StrategyTables {
     }
 
     /// The index of the strategy's position in a symbol.
+    #[inline(always)]
     pub(super) fn position_in(&self, symbol: SymbolId) -> Option<usize> {
         self.positions.get(usize::from(symbol)).filter(|p| **p != NO_POSITION).map(|p| *p as usize)
     }

@@ -3,7 +3,7 @@
 //! ```text
 //!  tags     [bucket 0: 32 x u16 = one line][bucket 1]...      tag = generation u3 | fingerprint u13; 0 = empty
 //!  entries  [slot 0: one line][slot 1]...                     slot = bucket * 32 + lane
-//!  overflow [bucket 0: u8][bucket 1]...                       bit g: keys of generation g spilled to the neighbour
+//!  sides    [bucket 0: u32 free lanes, u8 spilled][bucket 1]  bit g of spilled: keys of generation g went next door
 //! ```
 //!
 //! Nothing is ever deleted by key. Keys belong to generations; four are live. When the youngest is full or old enough,
@@ -35,6 +35,15 @@ const _: () = assert!(size_of::<Bucket>() == 64 && size_of::<Entry>() == 64);
 #[derive(Clone, Copy, Debug)]
 #[repr(C, align(64))]
 struct Bucket([u16; LANES]);
+
+/// What is known of a bucket without its tags.
+#[derive(Clone, Copy, Debug)]
+struct Side {
+    /// Lanes whose tag is 0. Those of an expired generation join when the sweep comes by.
+    free: u32,
+    /// Bit g: keys of generation g spilled to the neighbour.
+    spilled: u8,
+}
 
 /// What was decided under one key: one cache line.
 #[derive(Clone, Copy, Debug)]
@@ -101,7 +110,7 @@ pub(super) enum Probe<'a> {
 pub(super) struct DedupWindow {
     tags: Box<[Bucket]>,
     entries: Box<[Entry]>,
-    overflow: Box<[u8]>,
+    sides: Box<[Side]>,
     seed: [u64; 2],
     /// The generation that inserts go to, 1..=7.
     current: u16,
@@ -127,7 +136,7 @@ impl DedupWindow {
         Self {
             tags: touched(buckets, Bucket([0; LANES])),
             entries: touched(slots, Entry::EMPTY),
-            overflow: touched(buckets, 0),
+            sides: touched(buckets, Side { free: u32::MAX, spilled: 0 }),
             seed: [mix(seed, 0x9e37_79b9_7f4a_7c15), mix(seed, 0xd1b5_4a32_d192_ed03)],
             current: 1,
             expired: 0,
@@ -175,7 +184,14 @@ impl DedupWindow {
     pub fn prefetch(&self, key: Key) {
         let (bucket, _) = self.place(self.hash(key));
         prefetch_read(&self.tags[bucket]);
-        prefetch_read(&self.overflow[bucket]);
+        prefetch_read(&self.sides[bucket]);
+    }
+
+    /// Asks for the line where `key` goes if it is new.
+    pub fn prefetch_entry(&self, key: Key) {
+        let (bucket, _) = self.place(self.hash(key));
+        let lane = self.sides[bucket].free.trailing_zeros() as usize % LANES;
+        prefetch_write(&self.entries[bucket * LANES + lane]);
     }
 
     /// Looks `key` up.
@@ -186,14 +202,14 @@ impl DedupWindow {
         if let Some(entry) = self.find(home, fingerprint, key) {
             return Probe::Known(entry);
         }
-        if self.overflow[home] != 0
+        let side = self.sides[home];
+        if side.spilled != 0
             && let Some(entry) = self.find(home ^ 1, fingerprint, key)
         {
             return Probe::Known(entry);
         }
-        let lane = first_free(&self.tags[home], self.expired);
-        if lane < LANES {
-            let slot = home * LANES + lane;
+        if side.free != 0 {
+            let slot = home * LANES + side.free.trailing_zeros() as usize;
             // The line that commit will write: on its way while the other steps run.
             prefetch_write(&self.entries[slot]);
             return Probe::Vacant(Spot { hash, slot: slot as u32, rotations: 0 });
@@ -224,9 +240,11 @@ impl DedupWindow {
         }
         self.counts[generation] += 1;
         self.newest_ns[generation] = self.newest_ns[generation].max(client_ts_ns);
-        self.tags[slot / LANES].0[slot % LANES] = self.current << GENERATION_SHIFT | fingerprint;
-        if slot / LANES != home {
-            self.overflow[home] |= 1 << generation;
+        let (bucket, lane) = (slot / LANES, slot % LANES);
+        self.tags[bucket].0[lane] = self.current << GENERATION_SHIFT | fingerprint;
+        self.sides[bucket].free &= !(1 << lane);
+        if bucket != home {
+            self.sides[home].spilled |= 1 << generation;
         }
         self.entries[slot] = entry;
         self.sweep_one();
@@ -246,22 +264,32 @@ impl DedupWindow {
     #[inline(always)]
     fn find(&self, bucket: usize, fingerprint: u16, key: Key) -> Option<&Entry> {
         let tags = &self.tags[bucket];
-        if !has_match(tags, fingerprint, self.expired) {
+        if !may_match(tags, fingerprint) {
             return None;
         }
+        self.find_in(bucket, fingerprint, key)
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn find_in(&self, bucket: usize, fingerprint: u16, key: Key) -> Option<&Entry> {
+        let tags = &self.tags[bucket];
         let lanes = (0..LANES).filter(|lane| is_match(tags.0[*lane], fingerprint, self.expired));
         lanes.map(|lane| &self.entries[bucket * LANES + lane]).find(|entry| entry.key == key)
     }
 
-    /// The home bucket is full: the neighbour, or the place of the oldest generation once that may go.
+    /// The home bucket has no lane that was swept: one of the expired generation, the neighbour, or the place of the
+    /// oldest generation once that may go.
     #[cold]
     fn crowded(&self, hash: u64, home: usize) -> Probe<'_> {
         let spot = |bucket: usize, lane: usize, rotations: u32| {
             Probe::Vacant(Spot { hash, slot: (bucket * LANES + lane) as u32, rotations })
         };
-        let lane = first_free(&self.tags[home ^ 1], self.expired);
-        if lane < LANES {
-            return spot(home ^ 1, lane, 0);
+        for bucket in [home, home ^ 1] {
+            let lane = first_free(&self.tags[bucket], self.expired);
+            if lane < LANES {
+                return spot(bucket, lane, 0);
+            }
         }
         if self.swept < self.tags.len() {
             return Probe::Full;
@@ -299,14 +327,24 @@ impl DedupWindow {
         self.current = self.current % GENERATIONS + 1;
     }
 
+    #[inline(always)]
     fn sweep_one(&mut self) {
         if self.swept >= self.tags.len() {
             return;
         }
-        for tag in &mut self.tags[self.swept].0 {
+        self.sweep();
+    }
+
+    fn sweep(&mut self) {
+        let side = &mut self.sides[self.swept];
+        // Without branches, so that it compiles to vector instructions.
+        let (mut free, tags) = (0, &mut self.tags[self.swept].0);
+        for (lane, tag) in tags.iter_mut().enumerate() {
             *tag = if *tag & !FINGERPRINT == self.expired { 0 } else { *tag };
+            free |= u32::from(*tag == 0) << lane;
         }
-        self.overflow[self.swept] &= !(1u8 << (self.expired >> GENERATION_SHIFT));
+        side.free = free;
+        side.spilled &= !(1u8 << (self.expired >> GENERATION_SHIFT));
         self.swept += 1;
     }
 
@@ -340,14 +378,14 @@ const fn is_match(tag: u16, fingerprint: u16, expired: u16) -> bool {
     tag & FINGERPRINT == fingerprint && tag > FINGERPRINT && tag & !FINGERPRINT != expired
 }
 
-/// Written without early exit so that it compiles to a handful of vector instructions.
+/// Whether a closer look at a bucket is worth it. Written without early exit so that it compiles to a handful of vector
+/// instructions.
 #[inline(always)]
-fn has_match(bucket: &Bucket, fingerprint: u16, expired: u16) -> bool {
-    bucket.0.iter().fold(false, |found, tag| found | is_match(*tag, fingerprint, expired))
+fn may_match(bucket: &Bucket, fingerprint: u16) -> bool {
+    bucket.0.iter().fold(false, |found, tag| found | (tag & FINGERPRINT == fingerprint))
 }
 
-/// The first lane that is empty or holds an expired tag; `LANES` or more: none. Branch-free like [`has_match`].
-#[inline(always)]
+/// The first lane that is empty or holds an expired tag; `LANES` or more: none.
 fn first_free(bucket: &Bucket, expired: u16) -> usize {
     let mut first = u16::MAX;
     for (lane, tag) in bucket.0.iter().enumerate() {

@@ -2,27 +2,60 @@
 
 use ringfence_ipc::counters::{Counter, Histo};
 use ringfence_ipc::handshake::Role;
-use ringfence_ipc::msg::{Decision, DurabilityTier, PAYLOAD_WORDS, Words};
+use ringfence_ipc::msg::{Command, Decision, DurabilityTier, Words};
 
 use super::mailbox::PortFault;
 use super::reactor::Reactor;
-use crate::gate::{Refusal, Request, Room, Verdict};
+use crate::gate::{Approved, Effect, Refusal, Request, Room, Verdict};
 
 /// Intents taken from one client in one pass.
-const INTENTS_PER_CLIENT: usize = 16;
+pub(super) const INTENTS_PER_CLIENT: usize = 16;
+
+/// Everything that follows from an approval, free of the state it was decided in.
+struct Accepted {
+    slots: [Words; 2],
+    decision: Decision,
+    command: Option<Command>,
+    effect: Effect,
+}
+
+impl Accepted {
+    #[inline(always)]
+    fn of(approved: &Approved<'_>) -> Self {
+        Self {
+            slots: approved.record_slots(),
+            decision: approved.decision(0),
+            command: approved.command(),
+            effect: approved.effect(),
+        }
+    }
+}
 
 impl Reactor {
     /// Decides what one client has asked, at most a batch. All of it is copied first and what each will need is sent
     /// for, so that neither the ring's misses nor the tables' are waited for one by one.
     pub fn serve_intents(&mut self, at: usize) -> Result<usize, PortFault> {
-        let mut batch = [[0; PAYLOAD_WORDS]; INTENTS_PER_CLIENT];
+        // Taken out and put back: clearing an array would cost every pass more than the look that finds it empty.
+        let mut batch = std::mem::take(&mut self.batch);
+        let served = self.serve_batch(at, &mut batch);
+        self.batch = batch;
+        served
+    }
+
+    #[inline(always)]
+    fn serve_batch(&mut self, at: usize, batch: &mut [Words]) -> Result<usize, PortFault> {
         let Some(port) = &self.ports[at] else { return Ok(0) };
-        let count = port.intents.peek_run(&mut batch);
+        let count = port.intents.peek_run(batch);
         if count == 0 {
             return self.serve_long(at);
         }
         for words in &batch[..count] {
             self.gate.prefetch(port.strategy, words);
+        }
+        if count > 1 {
+            for words in &batch[..count] {
+                self.gate.prefetch_entry(port.strategy, words);
+            }
         }
         let started_ns = self.pass_now_ns();
         let mut served = 0;
@@ -69,8 +102,8 @@ impl Reactor {
         now_ns: u64,
     ) -> Result<(), PortFault> {
         let room = Room { venue: self.venue.space(), journal: self.journal_space() };
-        let Some(port) = &mut self.ports[at] else { return Ok(()) };
-        let verdict = self.gate.decide(&Request {
+        let Some(port) = &self.ports[at] else { return Ok(()) };
+        let request = Request {
             strategy: port.strategy,
             operator: port.role == Role::Operator,
             words,
@@ -80,15 +113,32 @@ impl Reactor {
             room,
             reference: None,
             tier: DurabilityTier::Process,
-        });
-        let approved = match &verdict {
-            Verdict::Accepted(approved) => approved,
-            Verdict::Refused(refusal) => {
-                let refusal = *refusal;
-                return self.refuse(at, &refusal);
-            }
         };
-        let [first, second] = approved.record_slots();
+        match self.gate.pass(&request) {
+            Some(approved) => {
+                let accepted = Accepted::of(&approved);
+                self.accept(at, &accepted, ext)
+            }
+            None => self.decide_slowly(at, request),
+        }
+    }
+
+    /// What is not a new order that passes.
+    #[inline(never)]
+    fn decide_slowly(&mut self, at: usize, request: Request<'_>) -> Result<(), PortFault> {
+        match self.gate.decide(&request) {
+            Verdict::Accepted(approved) => {
+                let accepted = Accepted::of(&approved);
+                self.accept(at, &accepted, request.ext)
+            }
+            Verdict::Refused(refusal) => self.refuse(at, &refusal),
+        }
+    }
+
+    #[inline(always)]
+    fn accept(&mut self, at: usize, accepted: &Accepted, ext: Option<&Words>) -> Result<(), PortFault> {
+        let Some(port) = &mut self.ports[at] else { return Ok(()) };
+        let [first, second] = accepted.slots;
         let journal_seq = match ext {
             None => self.journal.append_slots(&[first, second]),
             Some(ext) => self.journal.append_slots(&[first, second, *ext]),
@@ -96,13 +146,13 @@ impl Reactor {
         self.records += 1;
         // A draining client reads nothing any more; the journal keeps its answers.
         if !port.draining {
-            let told = port.events.push1(&approved.decision(journal_seq).encode())?;
+            let answer = Decision { journal_seq, ..accepted.decision };
+            let told = port.events.push1(&answer.encode())?;
             debug_assert!(told.is_some(), "room was looked at before the intent was read");
         }
-        let (effect, command) = (approved.effect(), approved.command());
-        self.gate.commit(&effect, journal_seq);
-        if let Some(command) = &command {
-            self.venue.push(command, now_ns);
+        self.gate.commit(&accepted.effect, journal_seq);
+        if let Some(command) = &accepted.command {
+            self.venue.push(command, accepted.decision.decided_at_ns);
             self.tally.commands += 1;
         }
         self.tally.intents += 1;

@@ -65,12 +65,7 @@ pub(super) fn collect(
     Ok(packets)
 }
 
-pub(super) fn event_of(
-    record: &Record,
-    position: u64,
-    role: Role,
-    strategy: StrategyId,
-) -> Option<Vec<Words>> {
+fn event_of(record: &Record, position: u64, role: Role, strategy: StrategyId) -> Option<Vec<Words>> {
     match (record, role) {
         (Record::Decision(made), Role::Strategy) if made.strategy == strategy && made.ext.is_none() => {
             Some(vec![decision(made, position).encode()])

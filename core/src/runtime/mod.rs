@@ -14,8 +14,6 @@ mod quotes;
 mod reactor;
 mod registry;
 mod reports;
-#[cfg(test)]
-mod simulation;
 mod summary;
 #[cfg(test)]
 mod tests;

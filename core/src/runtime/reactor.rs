@@ -7,9 +7,10 @@ use ringfence_ipc::counters::{Counter, CountersWriter};
 use ringfence_ipc::handshake::Role;
 use ringfence_ipc::journal::{CloseRecord, Record, RecordWords};
 use ringfence_ipc::layout::PACE_EVENTS;
-use ringfence_ipc::msg::{Report, StrategyId};
+use ringfence_ipc::msg::{PAYLOAD_WORDS, Report, StrategyId, Words};
 use ringfence_ipc::ring::Fault;
 
+use super::intents::INTENTS_PER_CLIENT;
 use super::mailbox::{FromGate, PortFault, ToGate};
 use super::port::ClientPort;
 use super::quotes::Quotes;
@@ -45,6 +46,8 @@ pub(super) struct Reactor {
     active: Vec<u16>,
     pub by_strategy: Vec<u16>,
     pub reports: Vec<Report>,
+    /// Intents of the client that is being served.
+    pub batch: Vec<Words>,
     /// Lockstep: gate time is the tape's.
     pub tape_now_ns: Option<u64>,
     pub stopping: bool,
@@ -97,6 +100,7 @@ impl Reactor {
             active: Vec::with_capacity(parts.max_clients),
             by_strategy: vec![NO_PORT; parts.max_strategies],
             reports: touched_vec(REPORT_SLOTS, BLANK_REPORT),
+            batch: vec![[0; PAYLOAD_WORDS]; INTENTS_PER_CLIENT],
             tape_now_ns: None,
             stopping: false,
             records: 0,

@@ -2,7 +2,7 @@
 
 use ringfence_ipc::counters::{Counter, Histo};
 use ringfence_ipc::journal::{Record, ReportSlots, report_slots};
-use ringfence_ipc::msg::{Report, ReportKind, Words};
+use ringfence_ipc::msg::{Report, ReportKind, StrategyId, Words};
 
 use super::mailbox::PortFault;
 use super::reactor::{NO_PORT, REPORTS_PER_PASS, Reactor};
@@ -48,40 +48,38 @@ impl Reactor {
 
     /// One report: journal, books, the strategy's ring.
     pub fn book(&mut self, report: &Report, now_ns: u64) {
-        // By reference: a copy of what was just written in small parts would wait until all of it has left the store buffer.
-        let mut outcome = self.gate.book(report, now_ns);
-        let Ok(booked) = &mut outcome else {
+        let Ok(booked) = self.gate.book(report, now_ns) else {
             self.counters.inc(Counter::UnbookedReports);
             return;
         };
-        let seq = match report_slots(booked) {
+        let journal_seq = match report_slots(&booked.report) {
             ReportSlots::Short(slots) => self.journal.append_slots(&slots),
             ReportSlots::Long(slots) => self.journal.append_slots(&slots),
         };
         self.records += 1;
-        booked.journal_seq = seq;
-        self.tell(booked);
-        if booked.kind == ReportKind::Accepted
-            && let Some(order) = self.gate.order(booked.order_id)
+        self.tell(booked.report.strategy, &Report { journal_seq, ..booked.report }.encode());
+        if booked.report.kind == ReportKind::Accepted
+            && let Some(order) = self.gate.order(booked.report.order_id)
         {
             self.counters.record(Histo::OrderRoundtripNs, now_ns.saturating_sub(order.created_ns));
         }
-        self.gate.apply_report(booked, seq);
+        self.gate.apply_report(&booked);
         self.tally.reports += 1;
-        if booked.kind == ReportKind::Fill {
+        if booked.report.kind == ReportKind::Fill {
             self.counters.inc(Counter::Fills);
         }
     }
 
     /// Puts a report into its strategy's ring. A ring that cannot take it belongs to a client that stopped reading: it
     /// is detached, and resumes from the journal.
-    fn tell(&mut self, report: &Report) {
-        let at = self.by_strategy.get(usize::from(report.strategy)).copied().unwrap_or(NO_PORT);
+    #[inline(always)]
+    fn tell(&mut self, strategy: StrategyId, report: &[Words; 2]) {
+        let at = self.by_strategy.get(usize::from(strategy)).copied().unwrap_or(NO_PORT);
         let Some(Some(port)) = self.ports.get_mut(usize::from(at)) else { return };
         if port.draining {
             return;
         }
-        match port.push_report(&report.encode()) {
+        match port.push_report(report) {
             Ok(true) => {}
             Ok(false) => self.retire(usize::from(at), Some(PortFault::Lagging)),
             Err(fault) => self.retire(usize::from(at), Some(PortFault::Ring(fault))),

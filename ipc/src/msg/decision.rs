@@ -67,6 +67,7 @@ pub struct Decision {
 impl Decision {
     /// To the wire.
     #[must_use]
+    #[inline(always)]
     pub const fn encode(&self) -> Words {
         let (w5, w6) = match self.outcome {
             Outcome::Accepted => (self.order_id, 0),

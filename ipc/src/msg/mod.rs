@@ -21,7 +21,7 @@ mod market;
 mod order;
 
 pub use decision::{Decision, DurabilityTier, Outcome};
-pub use intent::{Intent, IntentKind, Key, OperatorExt, flags as intent_flags};
+pub use intent::{Intent, IntentKind, Key, OperatorExt, flags as intent_flags, key_of};
 pub use market::{DepthDelta, Level, Quote, Step, StepDone, TapeEnd, Trade};
 pub use order::{Command, CommandKind, OrderState, Report, ReportKind};
 

@@ -231,6 +231,7 @@ pub struct Report {
 impl Report {
     /// To the wire.
     #[must_use]
+    #[inline(always)]
     pub const fn encode(&self) -> [Words; 2] {
         [
             [

@@ -187,6 +187,7 @@ impl Gate {
 
     /// Adds to what is reserved for an order's position: quantity on its side, `price * quantity` everywhere.
     /// Acceptance proved that the sums fit; releases are what was reserved.
+    #[inline(always)]
     pub(in crate::gate) fn reserve(&mut self, place: &Place, qty: i64, units: i128) {
         let position = &mut self.positions[place.position as usize];
         let symbol = &mut self.symbols[usize::from(place.symbol)];
@@ -205,6 +206,7 @@ impl Gate {
     }
 
     /// Adds to the gross notional at every level.
+    #[inline(always)]
     pub(in crate::gate) fn add_gross(&mut self, place: &Place, gross_e16: i128) {
         self.gross_e16 += gross_e16;
         self.symbols[usize::from(place.symbol)].gross_e16 += gross_e16;

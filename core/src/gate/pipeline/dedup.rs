@@ -1,6 +1,8 @@
 //! Step 1: has this strategy asked this before? Reads header and key only.
 
-use ringfence_ipc::msg::{Decision, DurabilityTier, IntentKind, OperatorExt, Words, intent_flags, kind_of};
+use ringfence_ipc::msg::{
+    Decision, DurabilityTier, IntentKind, OperatorExt, Words, intent_flags, key_of, kind_of,
+};
 use ringfence_ipc::reason::Reason;
 
 use super::{Origin, Plan, Reject, dispatch};
@@ -24,11 +26,6 @@ pub(in crate::gate) enum Early {
     Duplicate(Decision),
     /// Nothing is stored.
     Transient(Reject),
-}
-
-/// The key of an intent that is not decoded yet.
-const fn key_of(words: &Words) -> u128 {
-    words[1] as u128 | (words[2] as u128) << 64
 }
 
 #[inline(always)]

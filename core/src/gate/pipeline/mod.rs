@@ -72,22 +72,11 @@ impl Origin<'_> {
 }
 
 impl Gate {
-    /// Decides one intent. Changes nothing: the caller appends the record to the journal, publishes the answer and the
-    /// command, and then calls [`Gate::commit`].
-    ///
-    /// A new order that passes takes the short way. Everything else, a new order that fails included, is worked out from
-    /// the start by the same steps with their reasons: deciding only reads.
+    /// The short way of a new order that passes every step. `None`: [`Gate::decide`] it, from the start; nothing has
+    /// changed. Both ways are made of the same steps.
     #[inline(always)]
     #[must_use]
-    pub fn decide<'a>(&'a self, req: &Request<'a>) -> Verdict<'a> {
-        match self.pass(req) {
-            Some(approved) => Verdict::Accepted(approved),
-            None => self.decide_any(*req),
-        }
-    }
-
-    #[inline(always)]
-    fn pass<'a>(&'a self, req: &Request<'a>) -> Option<Approved<'a>> {
+    pub fn pass<'a>(&'a self, req: &Request<'a>) -> Option<Approved<'a>> {
         if kind_of(req.words) != IntentKind::New as u8 {
             return None;
         }
@@ -97,19 +86,21 @@ impl Gate {
         risk::pass_new(self, exposure::size_new(self, permitted, intent))
     }
 
-    #[inline(never)]
-    fn decide_any<'a>(&'a self, req: Request<'a>) -> Verdict<'a> {
-        let fresh = match dedup::check(self, &req) {
+    /// Decides one intent of any kind, with the reason of a refusal. Changes nothing: the caller appends the record to
+    /// the journal, publishes the answer and the command, and then calls [`Gate::commit`].
+    #[must_use]
+    pub fn decide<'a>(&'a self, req: &Request<'a>) -> Verdict<'a> {
+        let fresh = match dedup::check(self, req) {
             Ok(fresh) => fresh,
-            Err(answer) => return Verdict::Refused(dispatch::early(&req, &answer)),
+            Err(answer) => return Verdict::Refused(dispatch::early(req, &answer)),
         };
         let permitted = match policy::permit(self, fresh) {
             Ok(permitted) => permitted,
-            Err(reject) => return Verdict::Refused(dispatch::transient(&req, &reject)),
+            Err(reject) => return Verdict::Refused(dispatch::transient(req, &reject)),
         };
         let intent = match Intent::decode(req.words) {
             Ok(intent) if exposure::is_sensible(&intent) => intent,
-            _ => return Verdict::Refused(dispatch::transient(&req, &Reject::plain(Reason::Malformed))),
+            _ => return Verdict::Refused(dispatch::transient(req, &Reject::plain(Reason::Malformed))),
         };
         let sized = exposure::size(self, permitted, intent);
         match risk::approve(self, sized) {

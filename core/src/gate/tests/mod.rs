@@ -15,8 +15,8 @@ use ringfence_ipc::journal::{
     BootRecord, ControlKind, ControlRecord, DecisionRecord, LimitRecord, Record, StrategyRecord,
 };
 use ringfence_ipc::msg::{
-    Command, Decision, DurabilityTier, Intent, Key, OperatorExt, OrderId, OrderState, Outcome, Report,
-    ReportKind, Side, StrategyId, intent_flags,
+    Command, Decision, DurabilityTier, Intent, IntentKind, Key, OperatorExt, OrderId, OrderState, Outcome,
+    Report, ReportKind, Side, StrategyId, intent_flags,
 };
 use ringfence_ipc::reason::{LimitId, Mode, Reason, Scope};
 use ringfence_ipc::symbol::Symbol;
@@ -143,7 +143,7 @@ impl Rig {
     pub fn decide(&self, strategy: StrategyId, intent: &Intent, ext: Option<&OperatorExt>) -> Decided {
         let (words, ext) = (intent.encode(), ext.map(OperatorExt::encode));
         self.gate.prefetch(strategy, &words);
-        Decided::of(&self.gate.decide(&Request {
+        let request = Request {
             strategy,
             operator: ext.is_some(),
             words: &words,
@@ -153,7 +153,13 @@ impl Rig {
             room: self.room,
             reference: None,
             tier: DurabilityTier::Process,
-        }))
+        };
+        let decided = Decided::of(&self.gate.decide(&request));
+        let new = intent.kind == IntentKind::New && !decided.decision.duplicate;
+        let accepted = decided.record.filter(|record| new && record.outcome == Outcome::Accepted);
+        let passed = self.gate.pass(&request).map(|approved| approved.record());
+        assert_eq!(passed, accepted, "the short way decides alike");
+        decided
     }
 
     pub fn finish(&mut self, verdict: &Decided) -> Decision {
@@ -205,9 +211,9 @@ impl Rig {
     /// Books a venue's report, journals and applies it.
     pub fn venue(&mut self, report: &Report) -> Result<Report, Unbooked> {
         let booked = self.gate.book(report, self.now_ns)?;
-        let seq = self.append(Record::Report(booked));
-        self.gate.apply_report(&booked, seq);
-        Ok(booked)
+        self.append(Record::Report(booked.report));
+        self.gate.apply_report(&booked);
+        Ok(booked.report)
     }
 
     /// A report of `kind` without numbers.

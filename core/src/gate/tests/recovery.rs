@@ -52,8 +52,7 @@ fn each_open_order_has_one_way_back() {
     );
     for step in &plan {
         if let Reentry::Report(report) = step {
-            let seq = rig.append(Record::Report(*report));
-            rig.gate.apply_report(report, seq);
+            rig.write(Record::Report(*report));
         }
     }
     let open: Vec<_> = rig.gate.open_orders().map(|o| o.order_id).collect();
