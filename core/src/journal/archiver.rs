@@ -58,7 +58,7 @@ struct Counts {
 
 /// What one step did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Step {
+pub(crate) enum Step {
     /// A whole group was written: there is more to do at once.
     Busy,
     /// Caught up.
@@ -68,7 +68,7 @@ pub(super) enum Step {
 }
 
 /// The archiver's work.
-pub(super) struct Pump<M: Medium> {
+pub(crate) struct Pump<M: Medium> {
     stage: HotStage,
     segments: SegmentWriter<M>,
     sync_interval: Duration,
@@ -107,7 +107,7 @@ impl<M: Medium> Pump<M> {
     ///
     /// # Errors
     /// What made it stop for good; the ring's status says so too.
-    pub(super) fn step(&mut self, now: Instant, stop: bool) -> Result<Step, JournalError> {
+    pub(crate) fn step(&mut self, now: Instant, stop: bool) -> Result<Step, JournalError> {
         let result = self.try_step(now, stop);
         if result.is_err() {
             self.counts.errors.fetch_add(1, Ordering::Relaxed);

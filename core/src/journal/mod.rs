@@ -20,9 +20,11 @@ mod segments;
 mod writer;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 pub use archiver::{Archiver, ArchiverReport};
+#[cfg(test)]
+pub(crate) use archiver::{Pump, Step};
 pub use error::JournalError;
 pub use open::{JournalOptions, Opened, RecoveredLog, RecoveryReport, open, open_on};
 pub use writer::{Class, Writer};

@@ -221,7 +221,7 @@ impl<M: Medium> Opened<M> {
         Ok((writer, Archiver::spawn(pump, on_error)?))
     }
 
-    pub(super) fn start_parts(mut self, epoch: u16) -> Result<(Writer, Pump<M>), JournalError> {
+    pub(crate) fn start_parts(mut self, epoch: u16) -> Result<(Writer, Pump<M>), JournalError> {
         let (read, end, last) = (self.log.read(), self.log.end, self.log.report.last_epoch);
         if read < end {
             return Err(JournalError::NotReplayed { read, end });

@@ -12,6 +12,7 @@ use super::CoreError;
 use super::registry::{Registry, random_bytes, strategy_record};
 use crate::config::CoreConfig;
 use crate::gate::{Capacity, Gate, Reentry};
+use crate::journal::medium::Medium;
 use crate::journal::{Archiver, Class, JournalOptions, Opened, Writer, open};
 
 /// What [`boot`] hands over.
@@ -36,14 +37,14 @@ pub(super) struct Booted {
 
 /// What the journal told about earlier lives.
 #[derive(Default)]
-struct Past {
-    epoch: u16,
+pub(super) struct Past {
+    pub epoch: u16,
     hash_seed: Option<u64>,
-    last_ns: u64,
-    symbols: Vec<Symbol>,
+    pub last_ns: u64,
+    pub symbols: Vec<Symbol>,
     strategies: Vec<StrategyRecord>,
     attaches: Vec<AttachRecord>,
-    records: u64,
+    pub records: u64,
 }
 
 /// Recovers, then journals what the configuration adds.
@@ -110,7 +111,7 @@ pub(super) fn boot(config: &CoreConfig) -> Result<Booted, CoreError> {
     })
 }
 
-fn recover(opened: &mut Opened, gate: &mut Gate) -> Result<Past, CoreError> {
+pub(super) fn recover<M: Medium>(opened: &mut Opened<M>, gate: &mut Gate) -> Result<Past, CoreError> {
     let mut past = Past::default();
     for found in opened.log.by_ref() {
         let (position, record) = found?;
@@ -139,15 +140,15 @@ fn recover(opened: &mut Opened, gate: &mut Gate) -> Result<Past, CoreError> {
 }
 
 /// The records a new life begins with.
-struct Start {
-    gate: Gate,
-    writer: Writer,
-    now_ns: u64,
-    records: u64,
+pub(super) struct Start {
+    pub gate: Gate,
+    pub writer: Writer,
+    pub now_ns: u64,
+    pub records: u64,
 }
 
 impl Start {
-    fn log(&mut self, record: &Record) -> Result<(), CoreError> {
+    pub fn log(&mut self, record: &Record) -> Result<(), CoreError> {
         self.wait_for_room()?;
         // Applied first: what does not fit must not be in the journal, which the next life has to read.
         self.gate.apply(self.writer.position(), record)?;
@@ -167,7 +168,7 @@ impl Start {
     }
 
     /// Symbols keep their ids for the life of a journal: the configuration may only add to the end.
-    fn symbols(&mut self, past: &[Symbol], configured: &[Symbol]) -> Result<(), CoreError> {
+    pub fn symbols(&mut self, past: &[Symbol], configured: &[Symbol]) -> Result<(), CoreError> {
         for (id, known) in past.iter().enumerate() {
             if configured.get(id) != Some(known) {
                 return Err(CoreError::SymbolChanged { id: id as u16, name: known.name().to_owned() });
@@ -209,7 +210,7 @@ impl Start {
         Ok(())
     }
 
-    fn limits(&mut self, limits: &[LimitRecord]) -> Result<(), CoreError> {
+    pub fn limits(&mut self, limits: &[LimitRecord]) -> Result<(), CoreError> {
         for limit in limits {
             if self.gate.limit(limit.scope, limit.scope_id, limit.limit) != Some(limit.value) {
                 self.log(&Record::Limit(*limit))?;
@@ -220,7 +221,7 @@ impl Start {
 
     /// Orders of the last life: commands that no venue ever saw are given back, the others go to the venue again as
     /// what they are. The paper venue died with the gate, so nothing is sent twice.
-    fn reenter(&mut self) -> Result<Vec<Command>, CoreError> {
+    pub fn reenter(&mut self) -> Result<Vec<Command>, CoreError> {
         let mut commands = Vec::new();
         for step in self.gate.reenter_commands(self.now_ns) {
             match step {

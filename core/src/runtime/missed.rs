@@ -65,7 +65,12 @@ pub(super) fn collect(
     Ok(packets)
 }
 
-fn event_of(record: &Record, position: u64, role: Role, strategy: StrategyId) -> Option<Vec<Words>> {
+pub(super) fn event_of(
+    record: &Record,
+    position: u64,
+    role: Role,
+    strategy: StrategyId,
+) -> Option<Vec<Words>> {
     match (record, role) {
         (Record::Decision(made), Role::Strategy) if made.strategy == strategy && made.ext.is_none() => {
             Some(vec![decision(made, position).encode()])

@@ -14,6 +14,8 @@ mod quotes;
 mod reactor;
 mod registry;
 mod reports;
+#[cfg(test)]
+mod simulation;
 mod summary;
 #[cfg(test)]
 mod tests;

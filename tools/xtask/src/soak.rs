@@ -51,6 +51,13 @@ const ROWS: &[Row] = &[
         filter: "g7_",
         sizes: &[("RINGFENCE_G7_STRESS_MS", "60000")],
     },
+    Row {
+        goal: "G9",
+        package: "ringfence-core",
+        target: LIB,
+        filter: "g9_",
+        sizes: &[("RINGFENCE_G9_SEEDS", "1000"), ("RINGFENCE_G9_STEPS", "10000")],
+    },
 ];
 
 /// Runs every row, or those of the goals named after `--only`.

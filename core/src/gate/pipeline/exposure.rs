@@ -66,10 +66,12 @@ pub(in crate::gate) enum Target<'a> {
 
 /// Whether the fields of an intent go together on the wire.
 ///
-/// An amend cannot name its order by key: the key would stand where the new price and quantity stand.
+/// An amend cannot name its order by key: the key would stand where the new price and quantity stand. And what it asks
+/// for is a limit price: called a market order, that price would pass the collar unseen.
 #[inline(always)]
 pub(in crate::gate) fn is_sensible(intent: &Intent) -> bool {
-    intent.kind != IntentKind::Amend || intent.flags & intent_flags::BY_KEY == 0
+    let by_key = intent.flags & intent_flags::BY_KEY != 0;
+    intent.kind != IntentKind::Amend || (!by_key && intent.order_type == OrderType::Limit)
 }
 
 #[inline(always)]

@@ -90,6 +90,19 @@ fn an_amend_passes_the_checks_of_a_new_order() {
 }
 
 #[test]
+fn an_amend_cannot_pass_the_collar_by_calling_itself_a_market_order() {
+    let mut rig = Rig::with(CAP, &[(Scope::Global, 0, LimitId::PriceCollarBps, 250)]);
+    rig.quote(BTC, 99, 101);
+    let id = rig.enter(ALICE, BTC, Side::Buy, 100, 5);
+    let mut intent = with_kind(rig.limit_order(BTC, Side::Buy, 9_000, 5), IntentKind::Amend);
+    intent.ttl_ns_or_target = id;
+    assert_eq!(rig.submit(ALICE, &intent).reason, Reason::PriceCollar);
+    (intent.key, intent.order_type) = (rig.key(), OrderType::Market);
+    assert_eq!(rig.submit(ALICE, &intent).reason, Reason::Malformed);
+    assert_eq!(gross(&rig), 500);
+}
+
+#[test]
 fn what_cannot_be_amended() {
     let mut rig = Rig::new();
     rig.quote(BTC, 99, 101);

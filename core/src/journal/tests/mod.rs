@@ -7,7 +7,7 @@ mod follow;
 mod hot;
 mod kill;
 mod live;
-mod sim;
+pub(crate) mod sim;
 mod table;
 
 use std::path::PathBuf;
