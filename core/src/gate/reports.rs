@@ -28,6 +28,9 @@ impl Gate {
     pub fn book(&self, venue_report: &Report, now_ns: u64) -> Result<Booked, Unbooked> {
         let venue = venue_report;
         let order = self.orders.get(venue.order_id).ok_or(Unbooked::UnknownOrder)?;
+        if venue.kind == ReportKind::Amended && answers_another_amend(order, venue) {
+            return Err(Unbooked::Repeat);
+        }
         let is_fill = venue.kind == ReportKind::Fill;
         let filled_qty = if is_fill { self.filled_qty(order, venue)? } else { 0 };
         let cum_qty = order.cum_qty + filled_qty;
@@ -129,6 +132,12 @@ impl Gate {
         self.add_gross(place, grown);
         Some(())
     }
+}
+
+/// Whether an `Amended` names another quantity than the amend that is pending: a repeat of an earlier one. Taking it for
+/// the answer would release what the venue may still fill.
+const fn answers_another_amend(order: &Order, venue: &Report) -> bool {
+    venue.leaves_qty > 0 && venue.cum_qty.saturating_add(venue.leaves_qty) != order.amend_qty
 }
 
 /// What becomes of a pending amend.

@@ -58,6 +58,13 @@ const ROWS: &[Row] = &[
         filter: "g9_",
         sizes: &[("RINGFENCE_G9_SEEDS", "1000"), ("RINGFENCE_G9_STEPS", "10000")],
     },
+    Row {
+        goal: "G11",
+        package: "ringfence-core",
+        target: LIB,
+        filter: "g11_",
+        sizes: &[("RINGFENCE_G11_INTENTS", "10000000")],
+    },
 ];
 
 /// Runs every row, or those of the goals named after `--only`.

@@ -103,6 +103,20 @@ fn an_amend_cannot_pass_the_collar_by_calling_itself_a_market_order() {
 }
 
 #[test]
+fn a_repeated_answer_to_an_earlier_amend_confirms_nothing() {
+    let mut rig = Rig::new();
+    let id = rig.enter(ALICE, BTC, Side::Buy, 100, 5);
+    amend(&mut rig, id, 100, 9);
+    let first = Report { leaves_qty: 9, ..report(id, ReportKind::Amended) };
+    rig.venue(&first).unwrap();
+    amend(&mut rig, id, 100, 2);
+    assert_eq!(rig.venue(&first), Err(Unbooked::Repeat));
+    assert_eq!(gross(&rig), 900, "the venue may still hold nine");
+    rig.tell(id, ReportKind::CancelRejected).unwrap();
+    assert_eq!((gross(&rig), rig.gate.order(id).unwrap().qty), (900, 9));
+}
+
+#[test]
 fn what_cannot_be_amended() {
     let mut rig = Rig::new();
     rig.quote(BTC, 99, 101);

@@ -1,6 +1,6 @@
 //! Every check trips at exactly one beyond its limit.
 
-use ringfence_ipc::msg::{Intent, OrderType, ReportKind, Side, Tif, intent_flags};
+use ringfence_ipc::msg::{Intent, IntentKind, OrderType, ReportKind, Side, Tif, intent_flags};
 use ringfence_ipc::reason::{LimitId, Reason, Scope};
 
 use super::super::Capacity;
@@ -70,6 +70,39 @@ fn worst_case_position_per_strategy_counts_open_orders_of_one_side() {
     assert_rejected(&refused, Reason::PositionLimit, LimitId::MaxPositionQty, 11, 10);
     rig.enter(ALICE, ETH, Side::Sell, 100, 10);
     rig.enter(BOB, BTC, Side::Buy, 100, 1_000);
+}
+
+#[test]
+fn gross_notional_trips_on_an_amend_at_every_level() {
+    for (scope, id) in
+        [(Scope::Global, 0), (Scope::Strategy, ALICE), (Scope::Symbol, BTC), (Scope::Account, 0)]
+    {
+        let limit = 1_000 * CENT_E8;
+        let mut rig = Rig::with(CAP, &[(scope, id, LimitId::MaxGrossNotionalE8, limit)]);
+        let order = rig.enter(ALICE, BTC, Side::Buy, 100, 6);
+        rig.enter(ALICE, BTC, Side::Sell, 100, 3);
+        let mut amend = |price| {
+            let intent = with_kind(rig.limit_order(BTC, Side::Buy, price, 7), IntentKind::Amend);
+            rig.submit(ALICE, &Intent { ttl_ns_or_target: order, ..intent })
+        };
+        let (observed, reason) = (limit + 7 * CENT_E8, Reason::GrossNotionalLimit);
+        assert_rejected(&amend(101), reason, LimitId::MaxGrossNotionalE8, observed, limit);
+        assert_eq!(amend(100).reason, Reason::Ok, "{scope}");
+    }
+}
+
+#[test]
+fn strategies_inherit_the_gates_position_and_open_order_limits() {
+    let mut rig = Rig::with(CAP, &[(Scope::Global, 0, LimitId::MaxPositionQty, 10)]);
+    rig.enter(ALICE, BTC, Side::Sell, 100, 10);
+    rig.enter(BOB, BTC, Side::Sell, 100, 10);
+    let refused = rig.try_order(BOB, BTC, Side::Sell, 100, 1);
+    assert_rejected(&refused, Reason::PositionLimit, LimitId::MaxPositionQty, 11, 10);
+    let mut rig = Rig::with(CAP, &[(Scope::Global, 0, LimitId::MaxOpenOrders, 1)]);
+    rig.enter(ALICE, BTC, Side::Buy, 100, 1);
+    rig.enter(BOB, BTC, Side::Buy, 100, 1);
+    let refused = rig.try_order(BOB, BTC, Side::Buy, 100, 1);
+    assert_rejected(&refused, Reason::OpenOrders, LimitId::MaxOpenOrders, 2, 1);
 }
 
 #[test]

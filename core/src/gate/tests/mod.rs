@@ -8,6 +8,7 @@ mod exposure;
 mod fills;
 mod limits;
 mod modes;
+mod passing;
 mod recovery;
 mod surge;
 

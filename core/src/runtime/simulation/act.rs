@@ -69,8 +69,8 @@ const WEIGHTS: [(Act, u64); 28] = [
     (Act::Market, 150),
     (Act::Venue, 300),
     (Act::VenueStalls, 3),
-    (Act::VenueFault, 20),
-    (Act::LateArrive, 8),
+    (Act::VenueFault, 30),
+    (Act::LateArrive, 12),
     (Act::Slow, 4),
     (Act::Read, 80),
     (Act::Mode, 6),
@@ -125,8 +125,8 @@ impl World {
             Act::Venue => self.venue()?,
             Act::VenueStalls => self.street().stalled ^= true,
             Act::VenueFault => {
-                let faults = [Fault::Lost, Fault::Twice, Fault::Late, Fault::Overfilled];
-                self.street().arm(faults[rng.below(4) as usize]);
+                let faults = [Fault::Lost, Fault::Twice, Fault::Again, Fault::Late, Fault::Overfilled];
+                self.street().arm(faults[rng.below(5) as usize]);
             }
             Act::LateArrive => self.street().release_late(),
             Act::Slow => self.clients[who].slow = true,

@@ -196,6 +196,10 @@ impl Model {
             (K::Rejected, _) => S::Rejected,
             (K::Expired, _) => S::Expired,
             (K::Amended, None) => return None,
+            // It repeats the answer to an earlier amend.
+            (K::Amended, Some((_, qty))) if r.leaves_qty > 0 && r.cum_qty + r.leaves_qty != qty => {
+                return None;
+            }
             (K::Amended, Some((price, qty))) => {
                 (order.price, order.unit, order.qty, order.amend) = (price, i128::from(price), qty, None);
                 if order.leaves() == 0 {

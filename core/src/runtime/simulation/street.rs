@@ -16,6 +16,8 @@ pub enum Fault {
     Lost,
     /// It arrives twice.
     Twice,
+    /// It arrives at once, and again after others that were sent later.
+    Again,
     /// It arrives after others that were sent later.
     Late,
     /// If it is the fill that completes an order: it says more than was asked for.
@@ -111,6 +113,10 @@ impl Street {
             Some(Fault::Lost) => self.lost.push(report),
             Some(Fault::Late) => self.late.push(report),
             Some(Fault::Twice) => self.waiting.extend([report, report]),
+            Some(Fault::Again) => {
+                self.waiting.push_back(report);
+                self.late.push(report);
+            }
             Some(Fault::Overfilled) | None => self.waiting.push_back(report),
         }
     }
