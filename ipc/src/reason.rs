@@ -112,6 +112,18 @@ code_enum! {
         CancelRate = 52, "CANCEL_RATE";
         /// Too many open orders. Transient.
         OpenOrders = 53, "OPEN_ORDERS";
+        /// The order would meet an open order of the same strategy.
+        SelfCross = 54, "SELF_CROSS";
+        /// Too many identical orders in a row. Transient.
+        RepeatedOrder = 55, "REPEATED_ORDER";
+        /// Too many messages for the day's fills. Transient.
+        OrderToTrade = 56, "ORDER_TO_TRADE";
+        /// The day's loss is beyond the soft limit: only what reduces a position passes.
+        DailyLossSoft = 57, "DAILY_LOSS_SOFT";
+        /// The day's loss is beyond the hard limit: no order passes but a force flat.
+        DailyLossHard = 58, "DAILY_LOSS_HARD";
+        /// The symbol does not trade at this time of the day. Transient.
+        OutsideHours = 59, "OUTSIDE_HOURS";
 
         /// The order is not known to the gate.
         UnknownOrder = 60, "UNKNOWN_ORDER";
@@ -168,6 +180,9 @@ impl Reason {
                 | Self::OrderRate
                 | Self::CancelRate
                 | Self::OpenOrders
+                | Self::RepeatedOrder
+                | Self::OrderToTrade
+                | Self::OutsideHours
                 | Self::VenueBusy
                 | Self::JournalFull
                 | Self::OrderTableFull
@@ -224,6 +239,32 @@ code_enum! {
         MarkIntervalNs = 21, "mark_interval_ns";
         /// 1: intents without a key are allowed. Scope: global.
         AllowKeyless = 22, "allow_keyless";
+        /// 1: an order that would meet an open order of its own strategy is refused. Scope: global, strategy.
+        SelfCross = 23, "self_cross";
+        /// Identical orders in a row within the window. Scope: global, strategy.
+        MaxRepeats = 24, "max_repeats";
+        /// How long a row of identical orders lasts, ns. Scope: global, strategy.
+        RepeatWindowNs = 25, "repeat_window_ns";
+        /// Messages per fill, over a day. Scope: global, strategy.
+        MaxOrderToTrade = 26, "max_order_to_trade";
+        /// Messages of a day that need no fill. Scope: global, strategy.
+        OrderToTradeGrace = 27, "order_to_trade_grace";
+        /// Loss of a day from which on only reducing orders pass, 1e-8 of the quote currency. Scope: strategy.
+        DailyLossSoftE8 = 28, "daily_loss_soft_e8";
+        /// Loss of a day from which on no order passes, 1e-8 of the quote currency. Scope: strategy.
+        DailyLossHardE8 = 29, "daily_loss_hard_e8";
+        /// Orders per second to the venue, all strategies together. Scope: global.
+        VenueOrderRatePerS = 30, "venue_order_rate_per_s";
+        /// Orders to the venue at once. Scope: global.
+        VenueOrderBurst = 31, "venue_order_burst";
+        /// Largest distance to the reference, ticks. Scope: symbol.
+        PriceCollarTicks = 32, "price_collar_ticks";
+        /// When a symbol begins to trade, seconds since midnight UTC. Scope: symbol.
+        TradingOpenS = 33, "trading_open_s";
+        /// When a symbol ends to trade, seconds since midnight UTC. Scope: symbol.
+        TradingCloseS = 34, "trading_close_s";
+        /// `symbol + 1`: the strategy may trade it; negative: it may not any more. With the first of these it may trade only what it has been given. Scope: strategy.
+        Entitlement = 35, "entitlement";
     }
 }
 

@@ -106,6 +106,11 @@ impl Gate {
             }
             Scope::Strategy => {
                 within(position, "strategy", record.scope_id, self.cap.max_strategies)?;
+                if record.limit == LimitId::Entitlement
+                    && !self.entitlements.set(record.scope_id, record.value)
+                {
+                    return contradiction(position, "an entitlement to a symbol beyond the capacity");
+                }
                 sets.strategies[id].set(record.limit, record.value);
             }
         }
@@ -123,6 +128,7 @@ impl Gate {
         for (tables, own) in self.strategies.iter_mut().zip(&sets.strategies) {
             if let Some(tables) = tables {
                 tables.limits = StrategyLimits::of(own, &sets.global);
+                tables.conduct.judge(&tables.limits);
             }
         }
     }
@@ -144,10 +150,14 @@ impl Gate {
 
     fn apply_mark(&mut self, position: u64, record: &MarkRecord) -> Result<(), ApplyError> {
         within(position, "symbol", record.symbol, self.cap.max_symbols)?;
+        self.keep_day(record.now_ns);
+        let marked = Prices { bid: record.bid_price, ask: record.ask_price, last: record.last_price };
+        let price = marked.mark();
+        if price > 0 {
+            self.value_anew(record.symbol, price);
+        }
         let state = &mut self.symbols[usize::from(record.symbol)];
-        state.marked = Prices { bid: record.bid_price, ask: record.ask_price, last: record.last_price };
-        state.marked_ns = record.now_ns;
-        let price = state.marked.mark();
+        (state.marked, state.marked_ns) = (marked, record.now_ns);
         state.mark_price = if price > 0 { price } else { state.mark_price };
         Ok(())
     }

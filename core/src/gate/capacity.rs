@@ -107,6 +107,7 @@ impl Gate {
         resized(&mut self.accounts, to.max_accounts.into(), || AccountState { gross_e16: 0, max_gross });
         // One more than there may be, which is never known.
         resized(&mut self.symbols, usize::from(to.max_symbols) + 1, SymbolState::vacant);
+        self.entitlements = self.entitlements.resized(to.max_strategies, to.max_symbols);
         if to.max_positions != self.positions.len() {
             let mut positions = touched(to.max_positions, Position::flat(0, 0, 0));
             positions[..self.positions_used].copy_from_slice(&self.positions[..self.positions_used]);

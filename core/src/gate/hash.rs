@@ -60,6 +60,9 @@ impl Canon {
         self.u64(u64::from(t.id)).u64(u64::from(t.account)).u64(t.mode as u64).i128(t.gross_e16);
         self.0.update(t.name);
         self.u64(t.orders_arrival_ns).u64(t.cancels_arrival_ns).u64(t.window.horizon_ns());
+        let c = &t.conduct;
+        self.i64(c.repeats).u64(c.repeat_since_ns).i64(c.messages).i64(c.fills);
+        self.i128(c.day_base_e16).i128(c.pnl_e16);
         let mut entries: Vec<&Entry> = t.window.entries().collect();
         entries.sort_unstable_by_key(|entry| entry.key);
         self.list("dedup", entries.len());
@@ -74,6 +77,7 @@ impl Gate {
     pub fn state_hash(&self) -> [u8; 32] {
         let mut canon = Canon(Sha256::new());
         canon.list("gate", 1).u64(self.mode as u64).i128(self.gross_e16).u64(self.orders.next_sequence());
+        canon.u64(self.orders_arrival_ns).u64(self.day_ends_ns);
 
         let limits: Vec<_> = self.limits().collect();
         canon.list("limits", limits.len());
@@ -84,10 +88,16 @@ impl Gate {
         canon.list("symbols", self.symbols.iter().filter(|s| s.known).count());
         for (id, s) in (0u64..).zip(&self.symbols).filter(|(_, s)| s.known) {
             canon.u64(id).i64(s.qty).i64(s.open_buys).i64(s.open_sells).i128(s.gross_e16);
+            canon.u64(s.orders_arrival_ns);
             canon.i64(s.marked.bid).i64(s.marked.ask).i64(s.marked.last).i64(s.mark_price);
             canon.0.update(s.symbol.name);
             canon.u64(u64::from(s.symbol.price_scale)).u64(u64::from(s.symbol.qty_scale));
             canon.i64(s.symbol.tick).i64(s.symbol.lot).u64(u64::from(s.symbol.contract_multiplier));
+        }
+
+        canon.list("entitlements", self.entitlements.iter().count());
+        for (strategy, symbol) in self.entitlements.iter() {
+            canon.u64(u64::from(strategy)).u64(symbol.map_or(0, |symbol| u64::from(symbol) + 1));
         }
 
         let accounts: Vec<_> = (0u64..).zip(&self.accounts).filter(|(_, a)| a.gross_e16 != 0).collect();

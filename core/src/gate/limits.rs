@@ -13,10 +13,12 @@ const DEFAULT_DEDUP_TTL_NS: i64 = 300_000_000_000;
 const DEFAULT_MAX_CLOCK_SKEW_NS: i64 = 1_000_000_000;
 const DEFAULT_MARK_INTERVAL_NS: i64 = 100_000_000;
 const E8: i128 = 100_000_000;
-const NS_PER_S: u64 = 1_000_000_000;
+const DEFAULT_REPEAT_WINDOW_NS: i64 = 1_000_000_000;
+pub(super) const NS_PER_S: u64 = 1_000_000_000;
+pub(super) const DAY_S: u64 = 86_400;
 const COUNT: usize = LimitId::ALL.len();
 
-const _: () = assert!(LimitId::AllowKeyless as usize == COUNT - 1, "ids are dense: they index the set");
+const _: () = assert!(LimitId::Entitlement as usize == COUNT - 1, "ids are dense: they index the set");
 
 /// The limits set for one scope, by number.
 #[derive(Clone, Debug)]
@@ -47,15 +49,32 @@ impl LimitSet {
 pub(super) const fn is_legal(scope: Scope, limit: LimitId) -> bool {
     use LimitId as L;
     match scope {
-        Scope::Global => !matches!(limit, L::None | L::TtlNs | L::Tick | L::Lot),
+        Scope::Global => !matches!(
+            limit,
+            L::None
+                | L::TtlNs
+                | L::Tick
+                | L::Lot
+                | L::PriceCollarTicks
+                | L::TradingOpenS
+                | L::TradingCloseS
+                | L::DailyLossSoftE8
+                | L::DailyLossHardE8
+                | L::Entitlement
+        ),
         Scope::Account => matches!(limit, L::MaxGrossNotionalE8),
         Scope::Symbol => matches!(
             limit,
             L::MaxOrderQty
                 | L::MaxOrderNotionalE8
                 | L::PriceCollarBps
+                | L::PriceCollarTicks
                 | L::MaxPositionQty
                 | L::MaxGrossNotionalE8
+                | L::OrderRatePerS
+                | L::OrderBurst
+                | L::TradingOpenS
+                | L::TradingCloseS
         ),
         Scope::Strategy => matches!(
             limit,
@@ -69,6 +88,14 @@ pub(super) const fn is_legal(scope: Scope, limit: LimitId) -> bool {
                 | L::CancelBurst
                 | L::MaxOpenOrders
                 | L::DedupQuota
+                | L::SelfCross
+                | L::MaxRepeats
+                | L::RepeatWindowNs
+                | L::MaxOrderToTrade
+                | L::OrderToTradeGrace
+                | L::DailyLossSoftE8
+                | L::DailyLossHardE8
+                | L::Entitlement
         ),
     }
 }
@@ -101,6 +128,8 @@ pub(super) struct GlobalLimits {
     pub max_clock_skew_ns: i64,
     pub mark_interval_ns: u64,
     pub allow_keyless: bool,
+    /// Orders of all strategies together.
+    pub orders: Rate,
 }
 
 impl GlobalLimits {
@@ -116,6 +145,7 @@ impl GlobalLimits {
             max_clock_skew_ns: with_default(LimitId::MaxClockSkewNs, DEFAULT_MAX_CLOCK_SKEW_NS),
             mark_interval_ns: with_default(LimitId::MarkIntervalNs, DEFAULT_MARK_INTERVAL_NS) as u64,
             allow_keyless: set.get(LimitId::AllowKeyless) == Some(1),
+            orders: Rate::new(set.get(LimitId::VenueOrderRatePerS), set.get(LimitId::VenueOrderBurst)),
         }
     }
 }
@@ -127,8 +157,13 @@ pub(super) struct SymbolLimits {
     pub max_order_notional: Notional,
     /// [`ABSENT`]: no collar.
     pub collar_bps: i64,
+    /// [`ABSENT`]: no collar in ticks.
+    pub collar_ticks: i64,
     pub max_position_qty: i64,
     pub max_gross: Notional,
+    /// Orders of all strategies in it.
+    pub orders: Rate,
+    pub hours: Hours,
 }
 
 impl SymbolLimits {
@@ -138,9 +173,47 @@ impl SymbolLimits {
             max_order_qty: own.or_absent(LimitId::MaxOrderQty),
             max_order_notional: Notional::of(own, LimitId::MaxOrderNotionalE8),
             collar_bps: collar.unwrap_or(ABSENT),
+            collar_ticks: own.or_absent(LimitId::PriceCollarTicks),
             max_position_qty: own.or_absent(LimitId::MaxPositionQty),
             max_gross: Notional::of(own, LimitId::MaxGrossNotionalE8),
+            orders: Rate::new(own.get(LimitId::OrderRatePerS), own.get(LimitId::OrderBurst)),
+            hours: Hours::of(own),
         }
+    }
+}
+
+impl SymbolLimits {
+    /// Whether a price must lie near the reference.
+    #[inline(always)]
+    pub const fn has_collar(&self) -> bool {
+        self.collar_bps != ABSENT || self.collar_ticks != ABSENT
+    }
+}
+
+/// When a symbol trades, by the time of the day in UTC.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Hours {
+    pub open_s: i64,
+    pub close_s: i64,
+}
+
+impl Hours {
+    fn of(own: &LimitSet) -> Self {
+        Self {
+            open_s: own.get(LimitId::TradingOpenS).unwrap_or(0),
+            close_s: own.get(LimitId::TradingCloseS).unwrap_or(DAY_S as i64),
+        }
+    }
+
+    /// Open from `open_s` until before `close_s`; past midnight where the close is before the open.
+    #[inline(always)]
+    pub const fn are_open(&self, now_ns: u64) -> bool {
+        if self.open_s == 0 && self.close_s == DAY_S as i64 {
+            return true;
+        }
+        let second = (now_ns / NS_PER_S % DAY_S) as i64;
+        let (after_open, before_close) = (second >= self.open_s, second < self.close_s);
+        if self.open_s <= self.close_s { after_open & before_close } else { after_open | before_close }
     }
 }
 
@@ -152,6 +225,14 @@ pub(super) struct StrategyLimits {
     pub max_position_qty: i64,
     pub max_gross: Notional,
     pub max_open_orders: i64,
+    /// Orders that would meet the strategy's own are refused.
+    pub self_cross: bool,
+    pub max_repeats: i64,
+    pub repeat_window_ns: u64,
+    pub max_order_to_trade: i64,
+    pub order_to_trade_grace: i64,
+    pub daily_loss_soft: Notional,
+    pub daily_loss_hard: Notional,
     pub orders: Rate,
     pub cancels: Rate,
 }
@@ -166,6 +247,14 @@ impl StrategyLimits {
             max_position_qty: or_absent(LimitId::MaxPositionQty),
             max_gross: Notional::of(own, LimitId::MaxGrossNotionalE8),
             max_open_orders: or_absent(LimitId::MaxOpenOrders),
+            self_cross: inherited(LimitId::SelfCross) == Some(1),
+            max_repeats: or_absent(LimitId::MaxRepeats),
+            repeat_window_ns: inherited(LimitId::RepeatWindowNs).unwrap_or(DEFAULT_REPEAT_WINDOW_NS).max(0)
+                as u64,
+            max_order_to_trade: or_absent(LimitId::MaxOrderToTrade),
+            order_to_trade_grace: inherited(LimitId::OrderToTradeGrace).unwrap_or(0).max(0),
+            daily_loss_soft: Notional::of(own, LimitId::DailyLossSoftE8),
+            daily_loss_hard: Notional::of(own, LimitId::DailyLossHardE8),
             orders: Rate::new(inherited(LimitId::OrderRatePerS), inherited(LimitId::OrderBurst)),
             cancels: Rate::new(inherited(LimitId::CancelRatePerS), inherited(LimitId::CancelBurst)),
         }

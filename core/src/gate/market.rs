@@ -47,6 +47,8 @@ pub(super) struct SymbolState {
     pub open_sells: i64,
     /// Worst-case gross notional over all strategies, 16 decimals.
     pub gross_e16: i128,
+    /// Theoretical arrival time of the bucket for orders of all strategies, gate time ns.
+    pub orders_arrival_ns: u64,
     /// Positions opened in it: 0 means it takes no room in the exposure store.
     pub positions: u32,
 }
@@ -70,6 +72,7 @@ impl SymbolState {
             open_buys: 0,
             open_sells: 0,
             gross_e16: 0,
+            orders_arrival_ns: 0,
             positions: 0,
         }
     }

@@ -17,6 +17,8 @@ mod api;
 mod apply;
 mod cancels;
 mod capacity;
+mod conduct;
+mod entitlements;
 mod hash;
 mod limits;
 mod market;
@@ -46,6 +48,7 @@ use ringfence_ipc::msg::{StrategyId, SymbolId, Words, key_of};
 use ringfence_ipc::reason::{LimitId, Mode, Reason};
 
 use cancels::CancelQueue;
+use entitlements::Entitlements;
 use limits::{GlobalLimits, LimitSet, Notional};
 use market::SymbolState;
 use orders::OrderTable;
@@ -92,6 +95,11 @@ pub struct Gate {
     exposed_symbols: i64,
     /// Worst-case gross notional over everything, 16 decimals.
     gross_e16: i128,
+    /// Theoretical arrival time of the bucket for orders of all strategies, gate time ns.
+    orders_arrival_ns: u64,
+    /// When the day ends, gate time ns; 0: none has begun.
+    day_ends_ns: u64,
+    entitlements: Entitlements,
     orders: OrderTable,
     cancels: CancelQueue,
 }
@@ -126,6 +134,9 @@ impl Gate {
             positions_used: 0,
             exposed_symbols: 0,
             gross_e16: 0,
+            orders_arrival_ns: 0,
+            day_ends_ns: 0,
+            entitlements: Entitlements::new(cap.max_strategies, cap.max_symbols),
             orders: OrderTable::new(cap.order_slots),
             cancels: CancelQueue::new(cap.order_slots),
         }

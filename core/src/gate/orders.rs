@@ -154,6 +154,25 @@ impl Order {
         }
     }
 
+    /// Its price, if it has one.
+    pub const fn limit_price(&self) -> Option<i64> {
+        match self.order_type {
+            OrderType::Limit => Some(self.price),
+            OrderType::Market => None,
+        }
+    }
+
+    /// Whether an order of the other side would meet it at `price`; `None`: at any. While an amend is pending, under
+    /// either of its terms.
+    pub fn meets(&self, price: Option<i64>) -> bool {
+        let reaches = |own: i64| match (price, self.side) {
+            (None, _) => true,
+            (Some(price), Side::Buy) => price <= own,
+            (Some(price), Side::Sell) => price >= own,
+        };
+        self.limit_price().is_some_and(reaches) || (self.amend_qty != 0 && reaches(self.amend_price))
+    }
+
     pub const fn command(&self, kind: CommandKind, price: i64, qty: i64, now_ns: u64) -> Command {
         Command {
             kind,

@@ -49,6 +49,11 @@ pub(super) struct Position {
     pub open_buys: i64,
     /// Scaled quantity of open sells, likewise.
     pub open_sells: i64,
+    /// No open buy is above it, no open sell below the other: bounds, exact when nothing has left since the last time
+    /// that side was empty.
+    pub highest_buy: i64,
+    /// As `highest_buy`.
+    pub lowest_sell: i64,
     /// Fills booked.
     pub fills: u64,
     /// Whose it is.
@@ -83,6 +88,8 @@ impl Position {
             qty: 0,
             open_buys: 0,
             open_sells: 0,
+            highest_buy: i64::MIN,
+            lowest_sell: i64::MAX,
             fills: 0,
             strategy,
             account,

@@ -4,6 +4,7 @@ use ringfence_ipc::msg::{OrderState, Report, ReportKind};
 
 use super::Gate;
 use super::api::Unbooked;
+use super::conduct::profit_e16;
 use super::orders::{Order, Place, mark};
 
 /// A venue's report as the gate understood it. It belongs to the state it was booked in: nothing else may be applied
@@ -92,6 +93,7 @@ impl Gate {
     #[inline(always)]
     pub fn apply_report(&mut self, booked: &Booked) {
         let Booked { report, next, slot } = booked;
+        self.keep_day(report.ts_ns);
         let order = self.orders.at_mut(*slot);
         let (place, was_open, qty, units) =
             (order.place(), order.is_open(), order.reserved_qty(), order.reserved_units());
@@ -124,11 +126,19 @@ impl Gate {
         let filled_e16 = order.filled_e16.checked_add(filled.notional_e16)?;
         symbol.qty = symbol.qty.checked_add(qty.checked_mul(place.side.sign())?)?;
         (order.filled_e16, order.last_trade_id) = (filled_e16, report.trade_id);
+        let mark = symbol.mark_price;
+        let profit = profit_e16(position, &symbol.contract, mark);
         position.qty = filled.qty;
         position.cost_e16 = filled.cost_e16;
         position.realised_e16 = filled.realised_e16;
         position.fees_e8 = filled.fees_e8;
         position.fills += 1;
+        let change = profit_e16(position, &symbol.contract, mark).saturating_sub(profit);
+        if let Some(Some(tables)) = self.strategies.get_mut(usize::from(place.strategy)) {
+            tables.conduct.fills += 1;
+            tables.conduct.pnl_e16 = tables.conduct.pnl_e16.saturating_add(change);
+            tables.conduct.judge(&tables.limits);
+        }
         self.add_gross(place, grown);
         Some(())
     }

@@ -8,6 +8,7 @@ use ringfence_ipc::msg::{AccountId, StrategyId, SymbolId};
 use ringfence_ipc::reason::Mode;
 
 use super::api::Capacity;
+use super::conduct::Conduct;
 use super::limits::{LimitSet, StrategyLimits};
 use super::orders::OpenList;
 use super::window::DedupWindow;
@@ -39,6 +40,7 @@ pub struct StrategyTables {
     /// Theoretical arrival times of the rate buckets, gate time ns.
     pub(super) orders_arrival_ns: u64,
     pub(super) cancels_arrival_ns: u64,
+    pub(super) conduct: Conduct,
     pub(super) open: OpenList,
     /// By symbol: index of the position, or [`NO_POSITION`].
     pub(super) positions: Box<[u32]>,
@@ -60,6 +62,7 @@ impl StrategyTables {
             gross_e16: 0,
             orders_arrival_ns: 0,
             cancels_arrival_ns: 0,
+            conduct: Conduct::default(),
             open: OpenList::EMPTY,
             positions: touched(usize::from(cap.max_symbols), NO_POSITION),
             window: DedupWindow::new(dedup_quota, hash_seed),

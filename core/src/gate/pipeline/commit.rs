@@ -54,8 +54,10 @@ impl Gate {
     /// The dedup entry and the rate bucket: accepted or not.
     #[inline(always)]
     fn remember(&mut self, effect: &Effect, journal_seq: u64) {
+        self.keep_day(effect.now_ns);
         let ttl_ns = self.limits.dedup_ttl_ns;
         let Some(Some(tables)) = self.strategies.get_mut(usize::from(effect.strategy)) else { return };
+        tables.conduct.messages += 1;
         if let Some(spot) = effect.plan.spot {
             let entry = Entry {
                 key: effect.intent.key,
@@ -75,9 +77,21 @@ impl Gate {
             let (rate, arrival_ns) = bucket.of(tables);
             let after_ns = rate.after(arrival_ns, effect.now_ns);
             match bucket {
-                Bucket::Orders => tables.orders_arrival_ns = after_ns,
+                Bucket::Orders => {
+                    tables.orders_arrival_ns = after_ns;
+                    self.count_order(effect.intent.symbol, effect.now_ns);
+                }
                 Bucket::Cancels => tables.cancels_arrival_ns = after_ns,
             }
+        }
+    }
+
+    /// One more order or amend, in the buckets that all strategies share.
+    #[inline(always)]
+    fn count_order(&mut self, symbol: SymbolId, now_ns: u64) {
+        self.orders_arrival_ns = self.limits.orders.after(self.orders_arrival_ns, now_ns);
+        if let Some(state) = self.symbols.get_mut(usize::from(symbol)) {
+            state.orders_arrival_ns = state.limits.orders.after(state.orders_arrival_ns, now_ns);
         }
     }
 
@@ -117,6 +131,9 @@ impl Gate {
     #[inline(always)]
     fn enter_order(&mut self, effect: &Effect) {
         let intent = &effect.intent;
+        if let Some(Some(tables)) = self.strategies.get_mut(usize::from(effect.strategy)) {
+            tables.conduct.entered(effect.plan.content, effect.now_ns, &tables.limits);
+        }
         self.enter(Order {
             id: effect.value,
             price: intent.price,
@@ -165,8 +182,10 @@ impl Gate {
         order.position = position;
         let Some(Some(tables)) = self.strategies.get_mut(usize::from(order.strategy)) else { return };
         let (place, qty, units) = (order.place(), order.reserved_qty(), order.reserved_units());
+        let limit_price = order.limit_price();
         self.orders.enter(order, &mut tables.open);
         self.reserve(&place, qty, units);
+        self.widen(&place, limit_price);
     }
 
     /// The index of a position, which exists from now on; `None`: the store is full (checked before acceptance).
@@ -195,10 +214,12 @@ impl Gate {
             Side::Buy => {
                 position.open_buys += qty;
                 symbol.open_buys += qty;
+                position.highest_buy = if position.open_buys == 0 { i64::MIN } else { position.highest_buy };
             }
             Side::Sell => {
                 position.open_sells += qty;
                 symbol.open_sells += qty;
+                position.lowest_sell = if position.open_sells == 0 { i64::MAX } else { position.lowest_sell };
             }
         }
         let gross_e16 = symbol.contract.part_e16(units);
@@ -234,6 +255,18 @@ impl Gate {
         (order.amend_price, order.amend_qty) = (effect.intent.price, effect.intent.qty);
         let (place, new_qty, new_units) = (order.place(), order.reserved_qty(), order.reserved_units());
         self.reserve(&place, new_qty - qty, new_units - units);
+        self.widen(&place, Some(effect.intent.price));
+    }
+
+    /// A limit order may rest at `limit_price` from now on.
+    #[inline(always)]
+    fn widen(&mut self, place: &Place, limit_price: Option<i64>) {
+        let Some(price) = limit_price else { return };
+        let position = &mut self.positions[place.position as usize];
+        match place.side {
+            Side::Buy => position.highest_buy = position.highest_buy.max(price),
+            Side::Sell => position.lowest_sell = position.lowest_sell.min(price),
+        }
     }
 
     /// Every open order of the strategy (in one symbol, if given) waits for its cancel from now on.

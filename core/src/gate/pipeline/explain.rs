@@ -6,7 +6,8 @@ use super::Reject;
 use super::exposure::Sized;
 use super::risk::{Worst, fail};
 use crate::gate::Gate;
-use crate::gate::limits::{Notional, Rate};
+use crate::gate::limits::{DAY_S, NS_PER_S, Notional, Rate};
+use crate::gate::orders::Order;
 
 const BPS: i128 = 10_000;
 const E8: i128 = 100_000_000;
@@ -18,6 +19,8 @@ pub(super) fn explain(gate: &Gate, sized: &Sized<'_>, failures: u64) -> Reject {
     match failures & failures.wrapping_neg() {
         fail::ORDER_RATE => rate(Reason::OrderRate, LimitId::OrderBurst, &tables.limits.orders),
         fail::CANCEL_RATE => rate(Reason::CancelRate, LimitId::CancelBurst, &tables.limits.cancels),
+        fail::SYMBOL_RATE => rate(Reason::OrderRate, LimitId::OrderBurst, &symbol.limits.orders),
+        fail::VENUE_RATE => rate(Reason::OrderRate, LimitId::VenueOrderBurst, &gate.limits.orders),
         fail::UNKNOWN_SYMBOL => Reject::plain(Reason::UnknownSymbol),
         fail::UNKNOWN_ORDER => Reject::plain(Reason::UnknownOrder),
         fail::ORDER_TERMINAL => Reject::plain(Reason::OrderTerminal),
@@ -37,7 +40,49 @@ pub(super) fn explain(gate: &Gate, sized: &Sized<'_>, failures: u64) -> Reject {
             Reject::limit(Reason::OpenOrders, LimitId::MaxOpenOrders, open + 1, max)
         }
         fail::NOTHING_TO_FLATTEN => Reject::plain(Reason::NothingToFlatten),
+        fail::REPEATED
+        | fail::ORDER_TO_TRADE
+        | fail::OUTSIDE_HOURS
+        | fail::NOT_ENTITLED
+        | fail::SELF_CROSS
+        | fail::LOSS_HARD
+        | fail::LOSS_SOFT => explain_conduct(gate, sized, failures & failures.wrapping_neg()),
         bit => explain_limit(gate, sized, bit),
+    }
+}
+
+fn explain_conduct(gate: &Gate, sized: &Sized<'_>, bit: u64) -> Reject {
+    let (tables, symbol) = (sized.origin.tables, sized.symbol);
+    let (limits, conduct) = (&tables.limits, &tables.conduct);
+    let loss = |reason, limit_id, limit: Notional| {
+        Reject::limit(reason, limit_id, ceil_e8(conduct.day_loss_e16()), limit.e8)
+    };
+    match bit {
+        fail::REPEATED => {
+            let (again, max) = (conduct.repeats.saturating_add(1), limits.max_repeats);
+            Reject::limit(Reason::RepeatedOrder, LimitId::MaxRepeats, again, max)
+        }
+        fail::ORDER_TO_TRADE => {
+            let (messages, max) = (conduct.messages.saturating_add(1), conduct.message_allowance(limits));
+            Reject::limit(Reason::OrderToTrade, LimitId::MaxOrderToTrade, messages, max)
+        }
+        fail::OUTSIDE_HOURS => {
+            let second = (sized.origin.req.now_ns / NS_PER_S % DAY_S) as i64;
+            let hours = symbol.limits.hours;
+            let (limit_id, limit) = if second < hours.open_s {
+                (LimitId::TradingOpenS, hours.open_s)
+            } else {
+                (LimitId::TradingCloseS, hours.close_s)
+            };
+            Reject::limit(Reason::OutsideHours, limit_id, second, limit)
+        }
+        fail::SELF_CROSS => {
+            let met = gate.own_order_met(sized).and_then(Order::limit_price).unwrap_or(0);
+            Reject::limit(Reason::SelfCross, LimitId::SelfCross, sized.intent.price, met)
+        }
+        fail::LOSS_HARD => loss(Reason::DailyLossHard, LimitId::DailyLossHardE8, limits.daily_loss_hard),
+        fail::LOSS_SOFT => loss(Reason::DailyLossSoft, LimitId::DailyLossSoftE8, limits.daily_loss_soft),
+        _ => Reject::limit(Reason::NotEntitled, LimitId::Entitlement, i64::from(sized.intent.symbol) + 1, 0),
     }
 }
 
@@ -68,6 +113,13 @@ fn explain_limit(gate: &Gate, sized: &Sized<'_>, bit: u64) -> Reject {
         fail::COLLAR => {
             let distance = distance_bps(sized.intent.price, sized.reference.price);
             Reject::limit(Reason::PriceCollar, LimitId::PriceCollarBps, distance, y.collar_bps)
+        }
+        fail::COLLAR_TICKS => {
+            let (price, reference) = (sized.intent.price, sized.reference.price);
+            let tick = sized.symbol.symbol.tick.max(1).unsigned_abs();
+            let ticks = i64::try_from(price.abs_diff(reference).div_ceil(tick)).unwrap_or(i64::MAX);
+            let signed = if price < reference { -ticks } else { ticks };
+            Reject::limit(Reason::PriceCollar, LimitId::PriceCollarTicks, signed, y.collar_ticks)
         }
         fail::SYMBOLS => gate.exposure_store_reject(sized.symbol),
         fail::POSITION_STRATEGY => position(worst.position_qty, s.max_position_qty),

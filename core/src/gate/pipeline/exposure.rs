@@ -8,7 +8,6 @@ use super::policy::Permitted;
 use super::{Origin, Plan};
 use crate::gate::Gate;
 use crate::gate::api::Reference;
-use crate::gate::limits::ABSENT;
 use crate::gate::market::SymbolState;
 use crate::gate::orders::{Order, mark};
 use crate::gate::position::Position;
@@ -96,7 +95,7 @@ pub(super) fn size_new<'a>(gate: &'a Gate, permitted: Permitted<'a>, intent: Int
     let Permitted { origin, plan, .. } = permitted;
     let symbol = gate.symbol_or_vacant(intent.symbol);
     let market = intent.order_type == OrderType::Market;
-    let needs_reference = market || symbol.limits.collar_bps != ABSENT;
+    let needs_reference = market || symbol.limits.has_collar();
     let (reference, crossed) = consult(symbol, &origin, needs_reference);
     let reserve_price =
         if market { banded(reference.price, gate.limits.market_band_bps) } else { Some(intent.price) };
@@ -131,7 +130,7 @@ fn size_amend<'a>(
 ) -> Sized<'a> {
     let Target::Open(order) = target else { return unsized_(gate, origin, plan, intent, target) };
     let symbol = gate.symbol_or_vacant(order.symbol);
-    let needs_reference = symbol.limits.collar_bps != ABSENT;
+    let needs_reference = symbol.limits.has_collar();
     let (reference, crossed) = consult(symbol, &origin, needs_reference);
     let amended = Order { amend_price: intent.price, amend_qty: intent.qty, ..*order };
     let worth = |units| symbol.contract.notional_e16(units);

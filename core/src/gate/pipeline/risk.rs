@@ -11,7 +11,9 @@ use super::Reject;
 use super::explain::explain;
 use super::exposure::{Sized, Target};
 use crate::gate::Gate;
+use crate::gate::conduct::Loss;
 use crate::gate::limits::{ABSENT, Notional, Rate, StrategyLimits};
+use crate::gate::orders::Order;
 use crate::gate::tables::StrategyTables;
 
 const BPS: u64 = 10_000;
@@ -29,36 +31,46 @@ pub struct Approved<'a> {
 pub(super) mod fail {
     pub const ORDER_RATE: u64 = 1;
     pub const CANCEL_RATE: u64 = 1 << 1;
-    pub const UNKNOWN_SYMBOL: u64 = 1 << 2;
-    pub const UNKNOWN_ORDER: u64 = 1 << 3;
-    pub const ORDER_TERMINAL: u64 = 1 << 4;
-    pub const NO_ROOM_FOR_KEY: u64 = 1 << 5;
-    pub const AMEND_PENDING: u64 = 1 << 6;
-    pub const BAD_QTY: u64 = 1 << 7;
-    pub const BAD_PRICE: u64 = 1 << 8;
-    pub const OFF_TICK: u64 = 1 << 9;
-    pub const OFF_LOT: u64 = 1 << 10;
-    pub const BAD_TIF: u64 = 1 << 11;
-    pub const QTY_STRATEGY: u64 = 1 << 12;
-    pub const QTY_SYMBOL: u64 = 1 << 13;
-    pub const REFERENCE_MISSING: u64 = 1 << 14;
-    pub const REFERENCE_STALE: u64 = 1 << 15;
-    pub const REFERENCE_CROSSED: u64 = 1 << 16;
-    pub const ARITH: u64 = 1 << 17;
-    pub const NOTIONAL_GLOBAL: u64 = 1 << 18;
-    pub const NOTIONAL_STRATEGY: u64 = 1 << 19;
-    pub const NOTIONAL_SYMBOL: u64 = 1 << 20;
-    pub const COLLAR: u64 = 1 << 21;
-    pub const SYMBOLS: u64 = 1 << 22;
-    pub const POSITION_STRATEGY: u64 = 1 << 23;
-    pub const POSITION_SYMBOL: u64 = 1 << 24;
-    pub const GROSS_STRATEGY: u64 = 1 << 25;
-    pub const GROSS_ACCOUNT: u64 = 1 << 26;
-    pub const GROSS_SYMBOL: u64 = 1 << 27;
-    pub const GROSS_GLOBAL: u64 = 1 << 28;
-    pub const OPEN_ORDERS: u64 = 1 << 29;
-    pub const ORDER_TABLE: u64 = 1 << 30;
-    pub const NOTHING_TO_FLATTEN: u64 = 1 << 31;
+    pub const SYMBOL_RATE: u64 = 1 << 2;
+    pub const VENUE_RATE: u64 = 1 << 3;
+    pub const REPEATED: u64 = 1 << 4;
+    pub const ORDER_TO_TRADE: u64 = 1 << 5;
+    pub const OUTSIDE_HOURS: u64 = 1 << 6;
+    pub const UNKNOWN_SYMBOL: u64 = 1 << 7;
+    pub const NOT_ENTITLED: u64 = 1 << 8;
+    pub const UNKNOWN_ORDER: u64 = 1 << 9;
+    pub const ORDER_TERMINAL: u64 = 1 << 10;
+    pub const NO_ROOM_FOR_KEY: u64 = 1 << 11;
+    pub const AMEND_PENDING: u64 = 1 << 12;
+    pub const BAD_QTY: u64 = 1 << 13;
+    pub const BAD_PRICE: u64 = 1 << 14;
+    pub const OFF_TICK: u64 = 1 << 15;
+    pub const OFF_LOT: u64 = 1 << 16;
+    pub const BAD_TIF: u64 = 1 << 17;
+    pub const QTY_STRATEGY: u64 = 1 << 18;
+    pub const QTY_SYMBOL: u64 = 1 << 19;
+    pub const REFERENCE_MISSING: u64 = 1 << 20;
+    pub const REFERENCE_STALE: u64 = 1 << 21;
+    pub const REFERENCE_CROSSED: u64 = 1 << 22;
+    pub const ARITH: u64 = 1 << 23;
+    pub const NOTIONAL_GLOBAL: u64 = 1 << 24;
+    pub const NOTIONAL_STRATEGY: u64 = 1 << 25;
+    pub const NOTIONAL_SYMBOL: u64 = 1 << 26;
+    pub const COLLAR: u64 = 1 << 27;
+    pub const COLLAR_TICKS: u64 = 1 << 28;
+    pub const SELF_CROSS: u64 = 1 << 29;
+    pub const LOSS_HARD: u64 = 1 << 30;
+    pub const LOSS_SOFT: u64 = 1 << 31;
+    pub const SYMBOLS: u64 = 1 << 32;
+    pub const POSITION_STRATEGY: u64 = 1 << 33;
+    pub const POSITION_SYMBOL: u64 = 1 << 34;
+    pub const GROSS_STRATEGY: u64 = 1 << 35;
+    pub const GROSS_ACCOUNT: u64 = 1 << 36;
+    pub const GROSS_SYMBOL: u64 = 1 << 37;
+    pub const GROSS_GLOBAL: u64 = 1 << 38;
+    pub const OPEN_ORDERS: u64 = 1 << 39;
+    pub const ORDER_TABLE: u64 = 1 << 40;
+    pub const NOTHING_TO_FLATTEN: u64 = 1 << 41;
 }
 
 /// What becomes of the outcomes of the checks.
@@ -122,10 +134,13 @@ fn new(gate: &Gate, sized: &Sized<'_>, f: &mut impl Failures) -> OrderId {
     let tables = sized.origin.tables;
     let id = gate.orders.next_id(gate.epoch);
     rate(sized, f);
+    shared_rates(gate, sized, f);
     f.add(!sized.symbol.known, fail::UNKNOWN_SYMBOL);
     new_shape(sized, f);
-    sizes(gate, sized, f);
+    let worst = sizes(gate, sized, f);
     price(gate, sized, f);
+    conduct(gate, sized, &worst, f);
+    repeated(sized, f);
     f.add(i64::from(tables.open.count) >= tables.limits.max_open_orders, fail::OPEN_ORDERS);
     f.add(id == 0, fail::ORDER_TABLE);
     id
@@ -171,8 +186,10 @@ fn amend(gate: &Gate, sized: &Sized<'_>, f: &mut impl Failures) -> OrderId {
     f.add(order.amend_qty != 0, fail::AMEND_PENDING);
     f.add(intent.qty <= order.cum_qty, fail::BAD_QTY);
     limit_shape(sized, f);
-    sizes(gate, sized, f);
+    let worst = sizes(gate, sized, f);
     price(gate, sized, f);
+    shared_rates(gate, sized, f);
+    conduct(gate, sized, &worst, f);
     order.id
 }
 
@@ -250,7 +267,7 @@ fn lot(sized: &Sized<'_>, f: &mut impl Failures) {
 
 /// Order size, then worst-case position and gross notional, at every level.
 #[inline(always)]
-fn sizes(gate: &Gate, sized: &Sized<'_>, f: &mut impl Failures) {
+fn sizes(gate: &Gate, sized: &Sized<'_>, f: &mut impl Failures) -> Worst {
     let (symbol, tables) = (sized.symbol, sized.origin.tables);
     let (s, y, g) = (&tables.limits, &symbol.limits, &gate.limits);
     let worst = Worst::of(gate, sized);
@@ -270,6 +287,67 @@ fn sizes(gate: &Gate, sized: &Sized<'_>, f: &mut impl Failures) {
     f.add(more_notional & (worst.account_e16 > worst.account_max.e16), fail::GROSS_ACCOUNT);
     f.add(more_notional & (worst.symbol_e16 > y.max_gross.e16), fail::GROSS_SYMBOL);
     f.add(more_notional & (worst.global_e16 > g.max_gross.e16), fail::GROSS_GLOBAL);
+    worst
+}
+
+/// The buckets that all strategies share: the symbol's and the venue's.
+#[inline(always)]
+fn shared_rates(gate: &Gate, sized: &Sized<'_>, f: &mut impl Failures) {
+    let (symbol, now_ns) = (sized.symbol, sized.origin.req.now_ns);
+    f.add(!symbol.limits.orders.conforms(symbol.orders_arrival_ns, now_ns), fail::SYMBOL_RATE);
+    f.add(!gate.limits.orders.conforms(gate.orders_arrival_ns, now_ns), fail::VENUE_RATE);
+}
+
+/// May it trade this, now, after what it has done today, and not with itself?
+#[inline(always)]
+fn conduct(gate: &Gate, sized: &Sized<'_>, worst: &Worst, f: &mut impl Failures) {
+    let (tables, now_ns) = (sized.origin.tables, sized.origin.req.now_ns);
+    f.add(!gate.entitlements.allow(tables.id, sized.intent.symbol), fail::NOT_ENTITLED);
+    f.add(!sized.symbol.limits.hours.are_open(now_ns), fail::OUTSIDE_HOURS);
+    // What belongs to a day that is over counts no more.
+    let today = now_ns < gate.day_ends_ns;
+    let conduct = &tables.conduct;
+    let allowance = conduct.message_allowance(&tables.limits);
+    f.add(today & (conduct.messages >= allowance), fail::ORDER_TO_TRADE);
+    let adds_risk = worst.position_qty > 0;
+    f.add(today & (conduct.loss == Loss::Hard), fail::LOSS_HARD);
+    f.add(today & (conduct.loss == Loss::Soft) & adds_risk, fail::LOSS_SOFT);
+    if tables.limits.self_cross && may_meet_itself(sized) {
+        f.add(gate.own_order_met(sized).is_some(), fail::SELF_CROSS);
+    }
+}
+
+#[inline(always)]
+fn repeated(sized: &Sized<'_>, f: &mut impl Failures) {
+    let (tables, now_ns) = (sized.origin.tables, sized.origin.req.now_ns);
+    let repeats = tables.conduct.repeats_too_often(sized.plan.content, now_ns, &tables.limits);
+    f.add(repeats, fail::REPEATED);
+}
+
+/// Whether the strategy may have an open order that this one would meet: bounds, so a walk through its orders says more.
+#[inline(always)]
+fn may_meet_itself(sized: &Sized<'_>) -> bool {
+    let Some(position) = sized.position else { return false };
+    let market = sized.intent.order_type == OrderType::Market;
+    match sized.side {
+        Side::Buy => market | (sized.intent.price >= position.lowest_sell),
+        Side::Sell => market | (sized.intent.price <= position.highest_buy),
+    }
+}
+
+impl Gate {
+    /// The open order of the same strategy that this one would meet.
+    #[cold]
+    pub(super) fn own_order_met(&self, sized: &Sized<'_>) -> Option<&Order> {
+        let (tables, intent) = (sized.origin.tables, &sized.intent);
+        let price = (intent.order_type == OrderType::Limit).then_some(intent.price);
+        let others = self.orders.walk(&tables.open).map(|(_, order)| order);
+        others
+            .filter(|order| {
+                order.symbol == intent.symbol && order.side != sized.side && order.leaves_qty() > 0
+            })
+            .find(|order| order.meets(price))
+    }
 }
 
 /// The worst case after acceptance, in the direction of the intent's side. Wrapped and meaningless where `overflows`.
@@ -339,4 +417,10 @@ fn price(gate: &Gate, sized: &Sized<'_>, f: &mut impl Failures) {
     f.add(!missing & stale, fail::REFERENCE_STALE);
     f.add(sized.crossed, fail::REFERENCE_CROSSED);
     f.add(!missing & outside, fail::COLLAR);
+    let ticks = sized.symbol.limits.collar_ticks;
+    if ticks != ABSENT {
+        let width = product(ticks.unsigned_abs(), sized.symbol.symbol.tick.unsigned_abs());
+        let distance = u128::from(price.abs_diff(reference));
+        f.add(!missing & limit & (distance > width), fail::COLLAR_TICKS);
+    }
 }

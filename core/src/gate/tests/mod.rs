@@ -3,6 +3,7 @@
 mod amends;
 mod cancels;
 mod capacity;
+mod conduct;
 mod dedup;
 mod exposure;
 mod fills;
