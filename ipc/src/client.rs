@@ -7,8 +7,8 @@ use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use crate::connection::Connection;
-pub use crate::connection::{AttachError, AttachOptions};
-use crate::handshake::{ControlRequest, Role, Ticket};
+pub use crate::connection::{AttachError, AttachOptions, ControlError};
+use crate::handshake::{ControlDone, ControlRequest, Role, Ticket};
 use crate::layout;
 use crate::market::MarketReader;
 use crate::msg::{
@@ -296,11 +296,11 @@ impl Client {
         }
     }
 
-    /// Sets a mode: operator role only. Returns the journal position of the control record.
+    /// Modes, kill, halt, re-arm, mass cancels: operator role only. Blocks until the gate has answered.
     ///
     /// # Errors
-    /// [`AttachError::Refused`] for other roles.
-    pub fn control(&mut self, request: ControlRequest) -> Result<u64, AttachError> {
+    /// [`ControlError`]; other roles are thrown out.
+    pub fn control(&mut self, request: ControlRequest) -> Result<ControlDone, ControlError> {
         self.connection.control(request)
     }
 

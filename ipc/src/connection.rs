@@ -9,7 +9,9 @@ use std::time::{Duration, Instant};
 
 use crate::clock::Clock;
 use crate::handshake::socket::{self, Received, SocketError};
-use crate::handshake::{ControlRequest, Hello, Packet, RefusalCode, Role, Ticket, Welcome};
+use crate::handshake::{
+    ControlDone, ControlRefusal, ControlRequest, Hello, Packet, RefusalCode, Role, Ticket, Welcome,
+};
 use crate::layout::{self, LAYOUT_HASH, PROTOCOL_MAJOR, PROTOCOL_MINOR};
 use crate::market::MarketReader;
 use crate::msg::Words;
@@ -92,6 +94,20 @@ impl AttachError {
     }
 }
 
+/// Why a control request was not carried out.
+#[derive(Debug, thiserror::Error)]
+pub enum ControlError {
+    /// The gate stands as it stood.
+    #[error(transparent)]
+    Refused(#[from] ControlRefusal),
+    /// The connection broke, or this role may not ask: whether anything changed, the journal tells.
+    #[error(transparent)]
+    Connection(#[from] AttachError),
+}
+
+/// How long the gate may take to answer a control request.
+const CONTROL_PATIENCE: Duration = Duration::from_secs(5);
+
 /// A live attachment.
 pub(crate) struct Connection {
     socket: Arc<OwnedFd>,
@@ -158,12 +174,24 @@ impl Connection {
         self.lost.load(Ordering::Acquire)
     }
 
-    /// Asks the control thread and waits for its answer.
-    pub(crate) fn control(&self, request: ControlRequest) -> Result<u64, AttachError> {
-        socket::send(self.socket.as_fd(), &Packet::Control(request), &[]).map_err(SocketError::Io)?;
-        match receive(self.socket.as_fd(), Instant::now() + Duration::from_secs(5))?.0 {
-            Packet::ControlDone { journal_seq } => Ok(journal_seq),
-            _ => Err(AttachError::Silent("expected the control answer")),
+    /// Asks the control thread and waits for its answer. A connection whose answer did not come is given up: a late
+    /// one must not be taken for that to the next request.
+    pub(crate) fn control(&self, request: ControlRequest) -> Result<ControlDone, ControlError> {
+        socket::send(self.socket.as_fd(), &Packet::Control(request), &[])
+            .map_err(|error| AttachError::from(SocketError::Io(error)))?;
+        let answer = receive(self.socket.as_fd(), Instant::now() + CONTROL_PATIENCE).and_then(|answer| {
+            match answer.0 {
+                Packet::ControlDone(done) => Ok(Ok(done)),
+                Packet::ControlRefused(refusal) => Ok(Err(refusal)),
+                _ => Err(AttachError::Silent("expected the control answer")),
+            }
+        });
+        match answer {
+            Ok(answer) => Ok(answer?),
+            Err(error) => {
+                let _ = rustix::net::shutdown(&*self.socket, rustix::net::Shutdown::Both);
+                Err(error.into())
+            }
         }
     }
 }

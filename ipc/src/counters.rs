@@ -102,6 +102,18 @@ named! {
         UnbookedReports = 24, "unbooked_reports";
         /// Gauge: slots waiting in all intent rings at the last look.
         IntentBacklog = 25, "intent_backlog";
+        /// Gauge: StormGuard's state, its number.
+        StormState = 26, "storm_state";
+        /// Gauge: the number of what put it there.
+        StormCause = 27, "storm_cause";
+        /// Gauge: gate time at which it got there, ns.
+        StormSinceNs = 28, "storm_since_ns";
+        /// Times StormGuard changed its state.
+        StormTransitions = 29, "storm_transitions";
+        /// Times the kill switch was pulled.
+        Kills = 30, "kills";
+        /// Times orders were cancelled because whoever watched them was gone.
+        AbandonedCancels = 31, "abandoned_cancels";
 
         // The control thread.
         /// Gauge: clients attached.
@@ -239,6 +251,13 @@ impl CountersWriter {
     #[inline]
     pub fn reject(&self, reason: Reason) {
         add(&self.rejects, reason as usize, 1);
+    }
+
+    /// Rejects counted under `reason`. For the gate thread only.
+    #[must_use]
+    pub fn rejected(&self, reason: Reason) -> u64 {
+        let index = reason as usize;
+        self.rejects.load(index / WORDS_PER_LINE, index % WORDS_PER_LINE)
     }
 
     /// Counts one duration, ns.

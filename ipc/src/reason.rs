@@ -74,6 +74,10 @@ code_enum! {
         ClockSkew = 24, "CLOCK_SKEW";
         /// The strategy may not trade this symbol.
         NotEntitled = 25, "NOT_ENTITLED";
+        /// StormGuard is in STORM: only what reduces risk passes. Transient.
+        StormCancelOnly = 26, "STORM_CANCEL_ONLY";
+        /// StormGuard is in HALT, until an operator re-arms it. Transient.
+        Halted = 27, "HALTED";
 
         /// Too many distinct symbols in the exposure store.
         ExposureSymbolLimit = 30, "EXPOSURE_SYMBOL_LIMIT";
@@ -172,6 +176,8 @@ impl Reason {
                 | Self::ModeCancelOnly
                 | Self::ModeRejectAll
                 | Self::Killed
+                | Self::StormCancelOnly
+                | Self::Halted
                 | Self::TtlExpired
                 | Self::ClockSkew
                 | Self::ReferenceMissing
@@ -265,6 +271,50 @@ code_enum! {
         TradingCloseS = 34, "trading_close_s";
         /// `symbol + 1`: the strategy may trade it; negative: it may not any more. With the first of these it may trade only what it has been given. Scope: strategy.
         Entitlement = 35, "entitlement";
+        /// Loss since the highest P&L, basis points of the capital: from here on WARM. Scope: global.
+        StormDrawdownWarmBps = 36, "storm_drawdown_warm_bps";
+        /// Loss since the highest P&L, basis points of the capital: from here on STORM. Scope: global.
+        StormDrawdownStormBps = 37, "storm_drawdown_storm_bps";
+        /// Loss since the highest P&L, basis points of the capital: from here on HALT. Scope: global.
+        StormDrawdownHaltBps = 38, "storm_drawdown_halt_bps";
+        /// Time without a market message, ns: from here on WARM. Scope: global.
+        StormFeedGapWarmNs = 39, "storm_feed_gap_warm_ns";
+        /// Time without a market message, ns: from here on STORM. Scope: global.
+        StormFeedGapStormNs = 40, "storm_feed_gap_storm_ns";
+        /// Time without a market message, ns: from here on HALT. Scope: global.
+        StormFeedGapHaltNs = 41, "storm_feed_gap_halt_ns";
+        /// Time from an order to the venue's first word, ns: from here on WARM. Scope: global.
+        StormRoundTripWarmNs = 42, "storm_round_trip_warm_ns";
+        /// Time from an order to the venue's first word, ns: from here on STORM. Scope: global.
+        StormRoundTripStormNs = 43, "storm_round_trip_storm_ns";
+        /// Time from an order to the venue's first word, ns: from here on HALT. Scope: global.
+        StormRoundTripHaltNs = 44, "storm_round_trip_halt_ns";
+        /// Time that a symbol's book has been crossed, ns: from here on WARM. Scope: global.
+        StormCrossedWarmNs = 45, "storm_crossed_warm_ns";
+        /// Time that a symbol's book has been crossed, ns: from here on STORM. Scope: global.
+        StormCrossedStormNs = 46, "storm_crossed_storm_ns";
+        /// Time that a symbol's book has been crossed, ns: from here on HALT. Scope: global.
+        StormCrossedHaltNs = 47, "storm_crossed_halt_ns";
+        /// Journalled rejects of gate and venue within a second: from here on WARM. Scope: global.
+        StormRejectsWarm = 48, "storm_rejects_warm";
+        /// Journalled rejects of gate and venue within a second: from here on STORM. Scope: global.
+        StormRejectsStorm = 49, "storm_rejects_storm";
+        /// Journalled rejects of gate and venue within a second: from here on HALT. Scope: global.
+        StormRejectsHalt = 50, "storm_rejects_halt";
+        /// Checks in a row that found the venue's ring or the journal full: from here on WARM. Scope: global.
+        StormFullChecksWarm = 51, "storm_full_checks_warm";
+        /// Checks in a row that found the venue's ring or the journal full: from here on STORM. Scope: global.
+        StormFullChecksStorm = 52, "storm_full_checks_storm";
+        /// Checks in a row that found the venue's ring or the journal full: from here on HALT. Scope: global.
+        StormFullChecksHalt = 53, "storm_full_checks_halt";
+        /// What drawdowns are measured against, 1e-8 of the quote currency. Scope: global.
+        StormCapitalE8 = 54, "storm_capital_e8";
+        /// Checks in a row that must be clear before StormGuard steps down. Scope: global.
+        StormClearChecks = 55, "storm_clear_checks";
+        /// Shortest time in a state before StormGuard steps down, ns. Scope: global.
+        StormCooldownNs = 56, "storm_cooldown_ns";
+        /// Time between two checks of StormGuard, ns. Scope: global.
+        StormCheckIntervalNs = 57, "storm_check_interval_ns";
     }
 }
 
@@ -291,7 +341,61 @@ code_enum! {
         CancelOnly = 1, "CANCEL_ONLY";
         /// Nothing, except an operator's mass cancel.
         RejectAll = 2, "REJECT_ALL";
-        /// Kill switch: as `CancelOnly`, until re-armed with a reason.
+        /// Kill switch: cancels only, not even a force flat, until an operator re-arms it and says why.
         Killed = 3, "KILLED";
+    }
+}
+
+code_enum! {
+    /// How rough StormGuard finds it.
+    StormState {
+        /// Nothing is the matter.
+        Normal = 0, "NORMAL";
+        /// A warning: everything still passes.
+        Warm = 1, "WARM";
+        /// Only what reduces risk passes: cancels and force flats.
+        Storm = 2, "STORM";
+        /// Only cancels pass, and an operator's force flat, until an operator re-arms it and says why.
+        Halt = 3, "HALT";
+    }
+}
+
+code_enum! {
+    /// What put StormGuard into its state.
+    StormCause {
+        /// Nothing.
+        None = 0, "NONE";
+        /// The loss since the highest P&L.
+        Drawdown = 1, "DRAWDOWN";
+        /// No market message for too long.
+        FeedGap = 2, "FEED_GAP";
+        /// The venue answers too slowly.
+        RoundTrip = 3, "ROUND_TRIP";
+        /// A book is crossed.
+        CrossedBook = 4, "CROSSED_BOOK";
+        /// Too many rejects at once.
+        Rejects = 5, "REJECTS";
+        /// The venue's ring or the journal stays full.
+        QueueFull = 6, "QUEUE_FULL";
+        /// An operator asked for it.
+        Operator = 7, "OPERATOR";
+        /// The operator's process is gone.
+        OperatorGone = 8, "OPERATOR_GONE";
+        /// It has calmed down.
+        Calm = 9, "CALM";
+    }
+}
+
+code_enum! {
+    /// Why orders are cancelled all at once.
+    CancelCause {
+        /// An operator asked for it.
+        Operator = 0, "OPERATOR";
+        /// It came with a kill or a halt.
+        Kill = 1, "KILL";
+        /// The strategy's client is gone.
+        ClientGone = 2, "CLIENT_GONE";
+        /// The operator's process is gone.
+        OperatorGone = 3, "OPERATOR_GONE";
     }
 }

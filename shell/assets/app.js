@@ -11,7 +11,7 @@ const symbols = new Map();   // name -> {tick, lot, price_scale, qty_scale}
 const market = new Map();    // name -> {price, bid, ask, stale}
 const history = new Map();   // name -> [{t, price, bid, ask}]
 const orders = new Map();    // client_order_id -> state
-let fills = [], positions = [], lastId = null, stream = null, linkUp = false, gateUp = null, lostSince = null, previous = null, retry = null;
+let fills = [], positions = [], lastId = null, stream = null, linkUp = false, gateUp = null, lostSince = null, previous = null, retry = null, guard = null;
 let dirty = new Set();
 
 // ---- words and numbers ----
@@ -60,6 +60,7 @@ function draw() {
   if (parts.has("fills")) drawFills();
   if (parts.has("positions")) drawPositions();
   if (parts.has("link")) drawLink();
+  if (parts.has("guard")) drawGuard();
 }
 
 function drawMarket() {
@@ -122,6 +123,8 @@ const on = {
     data.orders.forEach((o) => orders.set(o.client_order_id, o));
     data.market.forEach(on.market);
     positions = data.positions.items;
+    guard = data.guard;
+    touch("guard");
     loadFills();
     touch("orders", "positions");
   },
@@ -135,6 +138,7 @@ const on = {
     }
     if (data.symbol === $("symbol").value) touch("market");
   },
+  mode(data) { guard = data; touch("guard"); },
   order_state(data) { orders.set(data.client_order_id, data); touch("orders"); },
   fill(data) { fills = [data, ...fills].slice(0, KEEP_FILLS); touch("fills"); },
   account(data) { positions = data.positions.items; touch("positions"); },
@@ -150,7 +154,7 @@ function connect() {
       handle(JSON.parse(event.data));
     });
   }
-  for (const name of ["order_received", "order_update"]) {
+  for (const name of ["order_received", "order_update", "mass_cancel"]) {
     stream.addEventListener(name, (event) => { lastId = event.lastEventId; });
   }
   // One name, two meanings: the server's `error` event has data, a broken connection has none.
@@ -279,18 +283,55 @@ function pick(value) {
 }
 
 // Asked twice: the second press within three seconds means it.
-$("sweep").addEventListener("click", async () => {
-  const button = $("sweep");
-  if (!button.classList.contains("sure")) {
+function askedTwice(button, warning, act) {
+  const label = button.textContent;
+  button.addEventListener("click", async () => {
+    if (button.classList.contains("sure")) return act();
     button.classList.add("sure");
-    button.textContent = "Press again to cancel all";
-    setTimeout(() => { button.classList.remove("sure"); button.textContent = "Cancel all"; }, 3_000);
-    return;
-  }
-  const answer = await ask("/api/cancel_all", {}).catch((error) => ({ ok: false, data: { error: "no_answer", message: error.message }, ms: 0 }));
+    button.textContent = warning;
+    setTimeout(() => { button.classList.remove("sure"); button.textContent = label; }, 3_000);
+  });
+}
+
+const tryAsk = (path, body) => ask(path, body).catch((error) => ({ ok: false, data: { error: "no_answer", message: error.message }, ms: 0 }));
+
+askedTwice($("sweep"), "Press again to cancel all", async () => {
+  const answer = await tryAsk("/api/cancel_all", {});
   if (answer.ok) say("Cancel all sent", "good", `${answer.data.orders} orders of ${answer.data.strategies} strategies`);
   else tell(answer);
 });
+
+// ---- kill switch and StormGuard ----
+askedTwice($("kill"), "Press again to kill", async () => {
+  const answer = await tryAsk("/api/kill", { reason: "page" });
+  if (answer.ok) say("Killed", "bad", `${answer.data.orders} orders are being cancelled`);
+  else tell(answer);
+});
+
+$("guard").addEventListener("submit", async (event) => {
+  event.preventDefault();
+  const answer = await tryAsk("/api/rearm", { reason: $("rearm-reason").value });
+  if (!answer.ok) return tell(answer);
+  $("rearm-reason").value = "";
+  say("Re-armed", "good");
+});
+
+function drawGuard() {
+  const { passing, mode, storm } = guard, stuck = mode === "KILLED" || storm.state === "HALT";
+  $("mode").textContent = passing.replaceAll("_", " ");
+  $("mode").className = `tag ${passing === "ALLOW_ALL" ? (storm.state === "NORMAL" ? "good" : "warn") : "bad"}`;
+  $("guard").hidden = passing === "ALLOW_ALL" && storm.state === "NORMAL";
+  $("guard").className = `banner ${passing === "ALLOW_ALL" ? "mild" : ""}`;
+  $("rearm").hidden = !stuck;
+  $("kill").disabled = mode === "KILLED";
+  const parts = [];
+  if (mode !== "ALLOW_ALL") parts.push(`${mode.replaceAll("_", " ")} since ${clock(guard.since_ns)}${guard.reason ? `: ${guard.reason}` : ""}`);
+  if (storm.state !== "NORMAL") {
+    const seen = storm.observed === undefined ? "" : `, ${storm.observed} against ${storm.threshold}`;
+    parts.push(`StormGuard ${storm.state} since ${clock(storm.since_ns)}: ${storm.cause.replaceAll("_", " ").toLowerCase()}${seen}${storm.reason ? `, ${storm.reason}` : ""}`);
+  }
+  $("guard-text").textContent = parts.join(" · ");
+}
 
 // ---- the gate's own numbers ----
 const LATENCIES = [["decision_ns", "decision"], ["ring_ns", "ring"], ["order_roundtrip_ns", "order to venue and back"]];
@@ -310,8 +351,8 @@ async function poll() {
 }
 
 function drawGate(data) {
-  $("mode").textContent = data.mode.replaceAll("_", " ");
-  $("mode").className = `tag ${data.mode === "ALLOW_ALL" ? "good" : "bad"}`;
+  guard = data.guard;
+  touch("guard");
   $("latency").replaceChildren(...LATENCIES.map(([key, name]) => {
     const h = data[key];
     return row([[name, "left"], micros(h.p50), micros(h.p99), micros(h.p999), micros(h.max)]);

@@ -190,6 +190,63 @@ fn cancel_all_reaches_every_order() {
 }
 
 #[test]
+fn cancel_all_reaches_only_the_symbol_it_names() {
+    let shell = start();
+    (0..2).for_each(|i| assert_eq!(shell.order(&format!("c{i}"), "0.5").status, 200));
+    assert_eq!(shell.post("/api/cancel_all", r#"{"symbol":"ETHUSDT"}"#).json()["orders"], 0);
+    assert_eq!(shell.post("/api/cancel_all", r#"{"symbol":"NOPE"}"#).field(), "symbol");
+    assert_eq!(shell.post("/api/cancel_all", r#"{"symbol":"btcusdt"}"#).json()["orders"], 2);
+}
+
+#[test]
+fn a_kill_is_told_everywhere_and_ends_with_a_rearm_that_says_why() {
+    let shell = start();
+    assert_eq!(shell.get("/api/mode").json()["passing"], "ALLOW_ALL");
+    let killed = shell.post("/api/kill", r#"{"reason":"fat finger"}"#);
+    assert_eq!(killed.status, 200, "{killed:?}");
+    let health = shell.get("/api/health").json();
+    for guard in [&killed.json()["guard"], &health["engine"]["guard"], &shell.get("/api/mode").json()] {
+        assert_eq!(
+            (&guard["passing"], &guard["reason"]),
+            (&"KILLED".into(), &"fat finger".into()),
+            "{guard}"
+        );
+        assert_eq!(guard["since_ns"], 6_000, "{guard}");
+    }
+    let early = shell.post("/api/mode", r#"{"mode":"ALLOW_ALL"}"#);
+    assert_eq!((early.status, &early.json()["error"]), (409, &"killed".into()));
+    for body in ["{}", r#"{"reason":""}"#, r#"{"reason":"  "}"#, r#"{"reason":7}"#] {
+        let refused = shell.post("/api/rearm", body);
+        assert_eq!((refused.status, refused.field().as_str()), (400, "reason"), "{body}");
+    }
+    let rearmed = shell.post("/api/rearm", r#"{"reason":"checked with the desk"}"#);
+    assert_eq!((rearmed.status, &rearmed.json()["guard"]["passing"]), (200, &"ALLOW_ALL".into()));
+    let again = shell.post("/api/rearm", r#"{"reason":"once more"}"#);
+    assert_eq!((again.status, &again.json()["error"]), (409, &"nothing_to_rearm".into()));
+}
+
+#[test]
+fn modes_are_set_per_gate_and_per_strategy() {
+    let shell = start();
+    let set = |body: &str| shell.post("/api/mode", body);
+    let one = set(r#"{"mode":"cancel_only","strategy_id":"momentum"}"#).json();
+    assert_eq!(one["guard"]["passing"], "ALLOW_ALL");
+    assert_eq!(one["guard"]["strategies"][0]["strategy"], "momentum");
+    assert_eq!(one["guard"]["strategies"][0]["mode"], "CANCEL_ONLY");
+    assert_eq!(set(r#"{"mode":"REJECT_ALL"}"#).json()["guard"]["passing"], "REJECT_ALL");
+    let halted = set(r#"{"mode":"HALT","reason":"exchange down"}"#).json();
+    assert_eq!(halted["guard"]["storm"]["state"], "HALT");
+    assert_eq!(halted["guard"]["storm"]["reason"], "exchange down");
+    assert_eq!(set("{}").field(), "mode");
+    assert_eq!(set(r#"{"mode":"KILLED"}"#).field(), "mode", "a kill is POST /api/kill");
+    assert_eq!(set(r#"{"mode":"HALT","strategy_id":"momentum"}"#).field(), "strategy_id");
+    assert_eq!(set(r#"{"mode":"ALLOW_ALL","strategy_id":"nobody"}"#).field(), "strategy_id");
+    assert_eq!(set(r#"{"mode":"ALLOW_ALL","cancel_orders":"yes"}"#).field(), "cancel_orders");
+    let long = format!(r#"{{"mode":"ALLOW_ALL","reason":"{}"}}"#, "x".repeat(57));
+    assert_eq!(set(&long).field(), "reason");
+}
+
+#[test]
 fn a_dead_gate_is_503_and_comes_back_by_itself() {
     let shell = start();
     shell.switches.dead.store(true, Ordering::Relaxed);

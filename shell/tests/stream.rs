@@ -140,3 +140,20 @@ fn streams_end_when_the_shell_stops_and_are_counted_while_they_live() {
     }
     assert!(began.elapsed() < Duration::from_secs(2));
 }
+
+#[test]
+fn a_change_of_mode_is_an_event_with_its_position_and_part_of_the_snapshot() {
+    let shell = start();
+    let mut stream = shell.stream("/api/stream", &[]);
+    let killed = shell.post("/api/kill", r#"{"reason":"fat finger"}"#).json();
+    let event = stream.next_numbered();
+    assert_eq!((event.name.as_str(), event.id), ("mode", killed["journal_seq"].as_u64()));
+    assert_eq!((&event.data["passing"], &event.data["reason"]), (&"KILLED".into(), &"fat finger".into()));
+    let mut late = shell.stream("/api/stream?snapshot=1", &[]);
+    assert_eq!(late.next_numbered().data["guard"]["passing"], "KILLED");
+    assert_eq!(shell.post("/api/rearm", r#"{"reason":"checked"}"#).status, 200);
+    assert_eq!(stream.next_numbered().data["passing"], "ALLOW_ALL");
+    assert_eq!(shell.post("/api/cancel_all", r#"{"symbol":"BTCUSDT"}"#).status, 200);
+    let event = stream.next_numbered();
+    assert_eq!((event.name.as_str(), &event.data["symbol"]), ("mass_cancel", &"BTCUSDT".into()));
+}

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use ringfence_core::config::{
-    CapacityConfig, ClientConfig, CoreConfig, JournalConfig, Limits, PaperModel, StrategyConfig,
+    CapacityConfig, ClientConfig, CoreConfig, JournalConfig, Limits, PaperModel, StormConfig, StrategyConfig,
     SymbolConfig, VenueKind, Wait,
 };
 use ringfence_core::runtime::Core;
@@ -190,6 +190,8 @@ fn small(data_dir: PathBuf, run_dir: PathBuf) -> CoreConfig {
         },
         paper: PaperModel { latency_ns: 50_000, jitter_ns: 10_000, ..PaperModel::default() },
         limits: Limits::default(),
+        storm: StormConfig::default(),
+        kill_cancels_orders: true,
         symbols: vec![SymbolConfig {
             name: "BTCUSDT".into(),
             tick: "0.01".into(),

@@ -13,7 +13,9 @@ use crate::stop;
 
 /// Arguments of `ringfence core`.
 #[derive(Args)]
-#[command(after_help = "Example:\n  ringfence core --config core.toml")]
+#[command(
+    after_help = "Example:\n  ringfence core --config core.toml\n\nSIGUSR1, or a file `kill` in the run directory, pulls the kill switch."
+)]
 pub struct CoreArgs {
     /// Configuration file (TOML).
     #[arg(long)]
@@ -24,10 +26,11 @@ pub struct CoreArgs {
 }
 
 pub fn run(args: &CoreArgs) -> anyhow::Result<()> {
+    let kill = stop::kill_switch()?;
     let signalled = if args.supervised { stop::supervised()? } else { stop::flag()? };
     let config = CoreConfig::load(&args.config)?;
     let summary_path = config.summary_path();
-    let core = Core::start(config).context("the gate cannot start")?;
+    let core = Core::start_switched(config, Box::new(|| ()), kill).context("the gate cannot start")?;
     let stop = core.stop_flag();
     std::thread::Builder::new().name("ringfence-signal".into()).spawn(move || {
         while !signalled.load(Ordering::Relaxed) {

@@ -1,6 +1,6 @@
 //! Journal records as JSON lines, for scripts.
 
-use ringfence_ipc::journal::{ControlKind, DecisionRecord, Record, Role};
+use ringfence_ipc::journal::{ControlKind, ControlRecord, DecisionRecord, Record, Role};
 use ringfence_ipc::msg::{IntentKind, OrderState, OrderType, Outcome, Report, ReportKind, Side, Tif};
 use serde_json::{Value, json};
 
@@ -24,11 +24,7 @@ pub fn json(position: u64, record: &Record) -> Value {
             "limit": limit.limit.name(), "value": limit.value, "now_ns": limit.now_ns,
             "config_version": limit.config_version})
         }
-        Record::Control(control) => {
-            let ControlKind::SetMode(mode) = control.control;
-            json!({"kind": "control", "mode": mode.name(), "scope": control.scope.name(),
-                "scope_id": control.scope_id, "client": control.client, "now_ns": control.now_ns})
-        }
+        Record::Control(control) => control_json(control),
         Record::Capacity(c) => json!({"kind": "capacity", "order_slots": c.order_slots,
             "max_positions": c.max_positions, "max_symbols": c.max_symbols, "max_strategies": c.max_strategies,
             "max_accounts": c.max_accounts, "now_ns": c.now_ns}),
@@ -42,6 +38,26 @@ pub fn json(position: u64, record: &Record) -> Value {
         }
     };
     value["pos"] = position.into();
+    value
+}
+
+fn control_json(c: &ControlRecord) -> Value {
+    let mut value = match c.control {
+        ControlKind::SetMode(mode) => json!({"control": "set_mode", "mode": mode.name()}),
+        ControlKind::Storm { state, cause, observed, threshold } => json!({"control": "storm",
+            "state": state.name(), "cause": cause.name(), "observed": observed, "threshold": threshold}),
+        ControlKind::Rearm { pnl_e8 } => json!({"control": "rearm", "pnl_e8": pnl_e8}),
+        ControlKind::CancelOrders { symbol, cause } => {
+            json!({"control": "cancel_orders", "symbol": symbol, "cause": cause.name()})
+        }
+        ControlKind::PnlPeak { pnl_e8 } => json!({"control": "pnl_peak", "pnl_e8": pnl_e8}),
+    };
+    value["kind"] = "control".into();
+    value["scope"] = c.scope.name().into();
+    value["scope_id"] = c.scope_id.into();
+    value["client"] = c.client.into();
+    value["now_ns"] = c.now_ns.into();
+    value["note"] = c.note.text().into();
     value
 }
 

@@ -1,4 +1,4 @@
-//! `ringfence order` and `ringfence cancel`: the shell's HTTP API from a terminal.
+//! `ringfence order` and `ringfence cancel`, and how every command talks to the shell.
 
 use anyhow::{Context as _, bail};
 use clap::Args;
@@ -44,7 +44,7 @@ pub struct CancelArgs {
 
 /// Which shell.
 #[derive(Args)]
-struct To {
+pub struct To {
     /// Address of the shell.
     #[arg(long, env = "RINGFENCE_URL", default_value = "http://127.0.0.1:8080")]
     url: String,
@@ -78,19 +78,27 @@ pub fn cancel(args: &CancelArgs) -> anyhow::Result<()> {
 }
 
 /// A refused order is an error: scripts see it in the exit code.
-fn post(to: &To, path: &str, body: &Value) -> anyhow::Result<Value> {
-    let agent = ureq::Agent::config_builder()
+pub fn post(to: &To, path: &str, body: &Value) -> anyhow::Result<Value> {
+    let request = agent().post(format!("{}{path}", to.url)).header("content-type", "application/json");
+    answer(to, request.send(body.to_string().as_bytes()))
+}
+
+pub fn get(to: &To, path: &str) -> anyhow::Result<Value> {
+    answer(to, agent().get(format!("{}{path}", to.url)).call())
+}
+
+fn agent() -> ureq::Agent {
+    ureq::Agent::config_builder()
         .http_status_as_error(false)
         .timeout_global(Some(std::time::Duration::from_secs(10)))
         .build()
-        .new_agent();
-    let mut response = agent
-        .post(format!("{}{path}", to.url))
-        .header("content-type", "application/json")
-        .send(body.to_string().as_bytes())
-        .with_context(|| {
-            format!("no shell answers at {}: start one with `ringfence up`, or give --url", to.url)
-        })?;
+        .new_agent()
+}
+
+fn answer(to: &To, response: Result<ureq::http::Response<ureq::Body>, ureq::Error>) -> anyhow::Result<Value> {
+    let mut response = response.with_context(|| {
+        format!("no shell answers at {}: start one with `ringfence up`, or give --url", to.url)
+    })?;
     let status = response.status();
     let text = response.body_mut().read_to_string()?;
     let answer: Value = serde_json::from_str(&text).unwrap_or(Value::String(text));
@@ -103,7 +111,7 @@ fn post(to: &To, path: &str, body: &Value) -> anyhow::Result<Value> {
     bail!("{status}: {} {}", answer["message"].as_str().unwrap_or("refused"), answer["details"])
 }
 
-fn tell(to: &To, answer: &Value, line: impl Fn(&Value) -> String) -> anyhow::Result<()> {
+pub fn tell(to: &To, answer: &Value, line: impl Fn(&Value) -> String) -> anyhow::Result<()> {
     if to.json {
         println!("{answer}");
     } else {

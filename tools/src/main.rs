@@ -6,6 +6,7 @@ mod demo;
 mod export;
 mod http_cmd;
 mod journal_cmd;
+mod operate_cmd;
 mod place;
 mod replay_cmd;
 mod shell_cmd;
@@ -40,6 +41,16 @@ enum Command {
     Order(http_cmd::OrderArgs),
     /// Cancel an order through a running shell.
     Cancel(http_cmd::CancelArgs),
+    /// Cancel every open order.
+    CancelAll(operate_cmd::CancelAllArgs),
+    /// Pull the kill switch: nothing leaves any more but cancels, until it is re-armed.
+    Kill(operate_cmd::KillArgs),
+    /// Put StormGuard into HALT until it is re-armed.
+    Halt(operate_cmd::HaltArgs),
+    /// Take back a kill or a halt, and say why.
+    Rearm(operate_cmd::RearmArgs),
+    /// Show what passes, or set the mode.
+    Mode(operate_cmd::ModeArgs),
     /// Read the journal of a run.
     #[command(subcommand)]
     Journal(journal_cmd::JournalCommand),
@@ -63,6 +74,11 @@ fn main() -> std::process::ExitCode {
         Command::Demo(args) => demo::run(&args),
         Command::Order(args) => http_cmd::order(&args),
         Command::Cancel(args) => http_cmd::cancel(&args),
+        Command::CancelAll(args) => operate_cmd::cancel_all(&args),
+        Command::Kill(args) => operate_cmd::kill(&args),
+        Command::Halt(args) => operate_cmd::halt(&args),
+        Command::Rearm(args) => operate_cmd::rearm(&args),
+        Command::Mode(args) => operate_cmd::mode(&args),
         Command::Journal(command) => journal_cmd::run(&command),
         Command::Replay(args) => replay_cmd::run(&args),
     };

@@ -1,9 +1,10 @@
 //! Ctrl-C and SIGTERM as a flag, and dying with the parent.
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, AtomicUsize};
 
 use anyhow::Context as _;
+use ringfence_core::runtime::KILL_BY_SIGNAL;
 
 /// A flag that SIGINT and SIGTERM set.
 pub fn flag() -> anyhow::Result<Arc<AtomicBool>> {
@@ -12,6 +13,14 @@ pub fn flag() -> anyhow::Result<Arc<AtomicBool>> {
         signal_hook::flag::register(signal, Arc::clone(&flag)).context("cannot handle signals")?;
     }
     Ok(flag)
+}
+
+/// SIGUSR1 pulls the kill switch: the handler itself does, so that it needs no thread that is free.
+pub fn kill_switch() -> anyhow::Result<Arc<AtomicUsize>> {
+    let switch = Arc::new(AtomicUsize::new(0));
+    signal_hook::flag::register_usize(signal_hook::consts::SIGUSR1, Arc::clone(&switch), KILL_BY_SIGNAL)
+        .context("cannot handle signals")?;
+    Ok(switch)
 }
 
 /// For children of `up`: Ctrl-C in a terminal reaches the whole group, but only `up` decides the order of stopping; and

@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, bail, ensure};
 use clap::{Args, ValueEnum};
 use ringfence_core::config::{
-    ClientConfig, CoreConfig, JournalConfig, Limits, Lockstep, PaperModel, StrategyConfig, SymbolConfig,
-    VenueKind, Wait,
+    ClientConfig, CoreConfig, JournalConfig, Levels, Limits, Lockstep, PaperModel, StormConfig,
+    StrategyConfig, SymbolConfig, VenueKind, Wait,
 };
 use ringfence_ipc::counters::{Counter, CountersReader};
 use serde_json::Value;
@@ -168,6 +168,13 @@ fn core_config(args: &UpArgs, data: &Path) -> anyhow::Result<CoreConfig> {
             dedup_ttl_s: Some(300),
             ..Limits::default()
         },
+        storm: StormConfig {
+            capital: Some("1000000".into()),
+            drawdown_bps: Levels { warm: Some(100), storm: Some(200), halt: Some(500) },
+            feed_gap_ms: Levels { warm: Some(5000), ..Levels::default() },
+            ..StormConfig::default()
+        },
+        kill_cancels_orders: true,
         symbols: vec![symbol("BTCUSDT", "0.00001", "10"), symbol("ETHUSDT", "0.0001", "200")],
         strategies: vec![strategy("manual"), strategy("demo")],
         clients: vec![

@@ -10,8 +10,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::gate::Capacity;
 
+mod guard;
 mod limits;
 
+pub use guard::{Levels, StormConfig};
 pub use limits::Limits;
 
 /// How an idle thread waits.
@@ -68,6 +70,12 @@ pub struct CoreConfig {
     /// Limits of the whole gate.
     #[serde(default)]
     pub limits: Limits,
+    /// Thresholds of StormGuard.
+    #[serde(default)]
+    pub storm: StormConfig,
+    /// The kill switch cancels every open order too, unless whoever pulls it says otherwise.
+    #[serde(default = "yes")]
+    pub kill_cancels_orders: bool,
     /// The symbol table; a symbol's id is its place in this list.
     #[serde(default, rename = "symbol")]
     pub symbols: Vec<SymbolConfig>,
@@ -77,6 +85,10 @@ pub struct CoreConfig {
     /// Who may attach as what.
     #[serde(default, rename = "client")]
     pub clients: Vec<ClientConfig>,
+}
+
+const fn yes() -> bool {
+    true
 }
 
 /// Lockstep settings.
@@ -292,6 +304,7 @@ impl CoreConfig {
     pub fn limit_records(&self, now_ns: u64) -> Result<Vec<LimitRecord>, ConfigError> {
         let mut records = Vec::new();
         self.limits.push_records(Scope::Global, 0, None, now_ns, &mut records)?;
+        self.storm.push_records(now_ns, &mut records)?;
         for (id, symbol) in self.symbols.iter().enumerate() {
             symbol.limits.push_records(
                 Scope::Symbol,
@@ -333,6 +346,12 @@ impl CoreConfig {
     #[must_use]
     pub fn hot_path(&self) -> PathBuf {
         self.run_dir.join("journal.hot")
+    }
+
+    /// While this file is there, the gate is killed.
+    #[must_use]
+    pub fn kill_path(&self) -> PathBuf {
+        self.run_dir.join("kill")
     }
 
     /// The counters file.

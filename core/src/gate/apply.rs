@@ -1,8 +1,6 @@
 //! Journal records into state: recovery and replay, and every live record that is not a decision or report.
 
-use ringfence_ipc::journal::{
-    ControlKind, ControlRecord, DecisionRecord, LimitRecord, MarkRecord, Record, StrategyRecord,
-};
+use ringfence_ipc::journal::{DecisionRecord, LimitRecord, MarkRecord, Record, StrategyRecord};
 use ringfence_ipc::msg::{IntentKind, Outcome, Report, SymbolId, intent_flags};
 use ringfence_ipc::reason::{LimitId, Scope};
 use ringfence_ipc::symbol::Symbol;
@@ -11,6 +9,7 @@ use super::limits::{DEFAULT_DEDUP_QUOTA, GlobalLimits, Notional, StrategyLimits,
 use super::market::Prices;
 use super::pipeline::Plan;
 use super::position::Contract;
+use super::storm::StormLimits;
 use super::tables::StrategyTables;
 use super::window::Probe;
 use super::{ApplyError, Gate};
@@ -84,6 +83,7 @@ impl Gate {
         let tables = place.get_or_insert_with(|| StrategyTables::new(record, quota, seed, &cap));
         tables.registered = true;
         tables.limits = limits;
+        self.refresh_barriers();
         Ok(())
     }
 
@@ -122,6 +122,7 @@ impl Gate {
     pub(super) fn refresh_limits(&mut self) {
         let sets = &self.limit_sets;
         self.limits = GlobalLimits::of(&sets.global);
+        self.storm.limits = StormLimits::of(&sets.global);
         for (state, own) in self.symbols.iter_mut().zip(&sets.symbols) {
             state.limits = SymbolLimits::of(own, &sets.global);
         }
@@ -131,21 +132,6 @@ impl Gate {
                 tables.conduct.judge(&tables.limits);
             }
         }
-    }
-
-    fn apply_control(&mut self, position: u64, record: &ControlRecord) -> Result<(), ApplyError> {
-        let ControlKind::SetMode(mode) = record.control;
-        match record.scope {
-            Scope::Global => self.mode = mode,
-            Scope::Strategy => match self.strategies.get_mut(usize::from(record.scope_id)) {
-                Some(Some(tables)) => tables.mode = mode,
-                _ => return contradiction(position, "a mode for a strategy that does not exist"),
-            },
-            Scope::Account | Scope::Symbol => {
-                return contradiction(position, "modes exist for the gate and for strategies only");
-            }
-        }
-        Ok(())
     }
 
     fn apply_mark(&mut self, position: u64, record: &MarkRecord) -> Result<(), ApplyError> {
@@ -237,13 +223,13 @@ impl Gate {
     }
 }
 
-fn within(position: u64, what: &'static str, id: u16, capacity: u16) -> Result<(), ApplyError> {
+pub(super) fn within(position: u64, what: &'static str, id: u16, capacity: u16) -> Result<(), ApplyError> {
     if id < capacity {
         return Ok(());
     }
     Err(ApplyError::Capacity { position, what, id: u64::from(id), capacity: u64::from(capacity) })
 }
 
-fn contradiction(position: u64, what: &'static str) -> Result<(), ApplyError> {
+pub(super) fn contradiction(position: u64, what: &'static str) -> Result<(), ApplyError> {
     Err(ApplyError::Contradiction { position, what })
 }

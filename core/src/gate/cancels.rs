@@ -1,8 +1,8 @@
-//! Cancels that an accepted mass cancel or force flat still owes the venue, in the order they were owed.
+//! Cancels that a mass cancel, a control record or a force flat still owes the venue, in the order they were owed.
 //!
 //! Not decision state: after a restart every order in `PENDING_CANCEL` is cancelled again anyway.
 
-use ringfence_ipc::msg::{Command, CommandKind, OrderId, OrderState};
+use ringfence_ipc::msg::{Command, CommandKind, OrderId, OrderState, StrategyId};
 
 use super::Gate;
 use super::orders::{Order, OrderTable, mark};
@@ -64,6 +64,26 @@ fn waits(orders: &OrderTable, id: OrderId) -> Option<&Order> {
 }
 
 impl Gate {
+    /// The strategy's open orders that are `concerned` wait for their cancel from now on.
+    pub(super) fn queue_cancels(&mut self, strategy: StrategyId, concerned: impl Fn(&Order) -> bool) {
+        let Some(Some(tables)) = self.strategies.get(usize::from(strategy)) else { return };
+        let mut next = tables.open.head;
+        for _ in 0..tables.open.count {
+            let slot = next;
+            let order = self.orders.at_mut(slot);
+            next = order.next;
+            if !concerned(order) {
+                continue;
+            }
+            order.state = OrderState::PendingCancel;
+            if !order.has(mark::CANCEL_QUEUED) {
+                order.marks |= mark::CANCEL_QUEUED;
+                let id = order.id;
+                self.cancels.push(id, &self.orders);
+            }
+        }
+    }
+
     /// The next cancel that an accepted mass cancel or force flat still owes the venue; `None`: none is owed.
     /// Call it only with room in the venue's ring.
     pub fn next_mass_cancel(&mut self, now_ns: u64) -> Option<Command> {

@@ -78,6 +78,8 @@ impl Gate {
         let mut canon = Canon(Sha256::new());
         canon.list("gate", 1).u64(self.mode as u64).i128(self.gross_e16).u64(self.orders.next_sequence());
         canon.u64(self.orders_arrival_ns).u64(self.day_ends_ns);
+        let storm = self.storm();
+        canon.u64(storm.state as u64).u64(storm.cause as u64).u64(storm.since_ns).i64(storm.pnl_peak_e8);
 
         let limits: Vec<_> = self.limits().collect();
         canon.list("limits", limits.len());

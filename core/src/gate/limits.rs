@@ -18,7 +18,8 @@ pub(super) const NS_PER_S: u64 = 1_000_000_000;
 pub(super) const DAY_S: u64 = 86_400;
 const COUNT: usize = LimitId::ALL.len();
 
-const _: () = assert!(LimitId::Entitlement as usize == COUNT - 1, "ids are dense: they index the set");
+const _: () =
+    assert!(LimitId::StormCheckIntervalNs as usize == COUNT - 1, "ids are dense: they index the set");
 
 /// The limits set for one scope, by number.
 #[derive(Clone, Debug)]

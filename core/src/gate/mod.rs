@@ -22,12 +22,14 @@ mod entitlements;
 mod hash;
 mod limits;
 mod market;
+mod modes;
 mod orders;
 mod pipeline;
 mod position;
 mod reentry;
 mod replay;
 mod reports;
+mod storm;
 mod tables;
 mod views;
 mod window;
@@ -42,6 +44,8 @@ pub use api::{
 pub use pipeline::Approved;
 pub use replay::{Mismatch, ReplayReport, Replayer, redecide};
 pub use reports::Booked;
+pub(crate) use storm::THRESHOLDS as STORM_THRESHOLDS;
+pub use storm::{PnlSweep, StormInputs, StormView};
 pub use tables::StrategyTables;
 
 use ringfence_ipc::msg::{StrategyId, SymbolId, Words, key_of};
@@ -54,6 +58,7 @@ use market::SymbolState;
 use orders::OrderTable;
 use pipeline::Reject;
 use position::Position;
+use storm::StormGuard;
 use tables::touched;
 
 /// What the gate keeps per account.
@@ -82,6 +87,7 @@ pub struct Gate {
     /// Seeds the dedup windows that are created from here on.
     hash_seed: u64,
     mode: Mode,
+    storm: StormGuard,
     limits: GlobalLimits,
     limit_sets: LimitSets,
     strategies: Box<[Option<Box<StrategyTables>>]>,
@@ -119,6 +125,7 @@ impl Gate {
             epoch,
             hash_seed,
             mode: Mode::AllowAll,
+            storm: StormGuard::new(),
             limits: GlobalLimits::of(&LimitSet::EMPTY),
             limit_sets: LimitSets {
                 global: LimitSet::EMPTY,

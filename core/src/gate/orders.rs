@@ -15,7 +15,7 @@ use super::tables::touched;
 pub(super) const NIL: u32 = u32::MAX;
 /// Sequences tried before the table counts as full.
 const PROBES: u64 = 64;
-const SEQUENCE_BITS: u32 = 48;
+pub(super) const SEQUENCE_BITS: u32 = 48;
 const SEQUENCE: u64 = (1 << SEQUENCE_BITS) - 1;
 
 /// Slots that are fetched for writing before their turn.

@@ -10,6 +10,7 @@ use ringfence_ipc::reason::Mode;
 use super::api::Capacity;
 use super::conduct::Conduct;
 use super::limits::{LimitSet, StrategyLimits};
+use super::modes::Barrier;
 use super::orders::OpenList;
 use super::window::DedupWindow;
 
@@ -33,6 +34,8 @@ pub struct StrategyTables {
     /// Its `Strategy` record is applied: it may trade.
     pub(super) registered: bool,
     pub(super) mode: Mode,
+    /// Its mode, the gate's and StormGuard's folded into one: what the path of an intent looks at.
+    pub(super) barrier: Barrier,
     pub(super) name: [u8; STRATEGY_NAME_BYTES],
     pub(super) limits: StrategyLimits,
     /// Worst-case gross notional, 16 decimals.
@@ -57,6 +60,7 @@ impl StrategyTables {
             account: rec.account,
             registered: false,
             mode: Mode::AllowAll,
+            barrier: Barrier::Open,
             name: rec.name,
             limits: StrategyLimits::of(&LimitSet::EMPTY, &LimitSet::EMPTY),
             gross_e16: 0,

@@ -5,9 +5,11 @@ use ringfence_ipc::reason::{LimitId, Mode, Scope};
 use ringfence_ipc::symbol::Symbol;
 
 use super::api::{Capacity, OrderView, PositionView, Totals};
-use super::orders::Order;
+use super::orders::{Order, SEQUENCE_BITS, mark};
 use super::position::Position;
 use super::{Gate, StrategyTables};
+
+const E8: i128 = 100_000_000;
 
 impl Gate {
     /// What it was built for.
@@ -75,6 +77,25 @@ impl Gate {
         })
     }
 
+    /// Realised and unrealised less fees at 16 decimals, saturating, over the `count` positions from `first` on; the
+    /// second is where to go on, `None` behind the last.
+    #[must_use]
+    pub(super) fn pnl_part_e16(&self, first: usize, count: usize) -> (i128, Option<usize>) {
+        let end = first.saturating_add(count).min(self.positions_used);
+        let part = self.positions.get(first..end).unwrap_or_default().iter().map(|p| self.value(p));
+        let pnl_e16 = part.fold(0i128, |sum, p| {
+            let gained_e16 = p.realised_e16.saturating_add(p.unrealised_e16);
+            sum.saturating_add(gained_e16).saturating_sub(p.fees_e8.saturating_mul(E8))
+        });
+        (pnl_e16, (end < self.positions_used).then_some(end))
+    }
+
+    /// Realised and unrealised less fees over all positions, 1e-8, saturating.
+    #[must_use]
+    pub fn pnl_e8(&self) -> i64 {
+        pnl_e8(self.pnl_part_e16(0, usize::MAX).0)
+    }
+
     /// Worst-case gross notional of one scope at 16 decimals; `None`: there is no such account, symbol or strategy.
     #[must_use]
     pub fn gross_e16(&self, scope: Scope, scope_id: u16) -> Option<i128> {
@@ -85,6 +106,25 @@ impl Gate {
             Scope::Symbol => self.symbols.get(id).filter(|s| s.known).map(|s| s.gross_e16),
             Scope::Strategy => self.registered(scope_id).map(|t| t.gross_e16),
         }
+    }
+
+    /// Whether any symbol ever had a price.
+    #[must_use]
+    pub fn has_seen_a_market(&self) -> bool {
+        self.symbols.iter().any(|symbol| symbol.marked_ns > 0)
+    }
+
+    /// The id of the order that was accepted last, if any was.
+    #[must_use]
+    pub const fn newest_order_id(&self) -> OrderId {
+        (self.epoch as u64) << SEQUENCE_BITS | (self.orders.next_sequence() - 1)
+    }
+
+    /// Since when, gate time ns, an open order waits for the venue's first word; `None`: it does not.
+    #[must_use]
+    pub fn unanswered_since_ns(&self, id: OrderId) -> Option<u64> {
+        let order = self.orders.get(id).filter(|order| order.is_open() && !order.has(mark::ACKED));
+        order.map(|order| order.created_ns)
     }
 
     /// The mode of the whole gate (`None`) or of one strategy without the gate's; unknown strategies pass nothing.
@@ -185,6 +225,12 @@ impl Gate {
             mark_price,
         }
     }
+}
+
+/// 16 decimals as 8, rounded down, saturating.
+pub(super) fn pnl_e8(pnl_e16: i128) -> i64 {
+    let e8 = pnl_e16.div_euclid(E8);
+    e8.clamp(i128::from(i64::MIN), i128::from(i64::MAX)) as i64
 }
 
 impl StrategyTables {

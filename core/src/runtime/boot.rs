@@ -133,7 +133,8 @@ pub(super) fn recover<M: Medium>(opened: &mut Opened<M>, gate: &mut Gate) -> Res
             Record::Report(report) => past.last_ns = past.last_ns.max(report.ts_ns),
             Record::Mark(mark) => past.last_ns = past.last_ns.max(mark.now_ns),
             Record::Close(close) => past.last_ns = past.last_ns.max(close.now_ns),
-            Record::Limit(_) | Record::Control(_) | Record::Capacity(_) => {}
+            Record::Control(control) => past.last_ns = past.last_ns.max(control.now_ns),
+            Record::Limit(_) | Record::Capacity(_) => {}
         }
     }
     Ok(past)

@@ -5,24 +5,26 @@ use std::collections::VecDeque;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
 use ringfence_ipc::counters::{Counter, CountersWriter};
 use ringfence_ipc::handshake::socket::{self, PeerCredentials, Received};
-use ringfence_ipc::handshake::{ControlRequest, Packet, RefusalCode, Role};
-use ringfence_ipc::journal::{ControlKind, ControlRecord};
+use ringfence_ipc::handshake::{ControlRefusal, ControlRequest, Packet, RefusalCode, Role};
+use ringfence_ipc::reason::Mode;
 use ringfence_ipc::ring::Fault;
 use tracing::{info, warn};
 
 use super::attach::{Pending, Setup};
 use super::mailbox::{FromGate, PortFault, ToGate};
 use super::missed;
+use super::operator::{KillFile, mail_of};
 use super::paper_thread::ToPaper;
 use super::peer::{Peer, Stage, refuse};
 use super::registry::Registry;
+use super::switches::KILL_BY_FILE;
 
 /// A handshake must be over within this.
 const HANDSHAKE_PATIENCE: Duration = Duration::from_secs(5);
@@ -36,6 +38,8 @@ const HANDSHAKES: usize = 32;
 const PACKETS_PER_TURN: usize = 64;
 /// Connections accepted in one turn.
 const ACCEPTS_PER_TURN: usize = 64;
+/// The kill file's watch among the tokens; those of peers are small.
+const KILL_FILE: Token = Token(usize::MAX - 1);
 /// Attach attempts per second; a burst of as many is let through.
 const ATTACHES_PER_S: f64 = 200.0;
 
@@ -53,6 +57,9 @@ pub(super) struct Control {
     pub max_clients: usize,
     pub next_client: u64,
     pub counters: CountersWriter,
+    /// The gate thread looks at it in every pass.
+    pub kill: Arc<AtomicUsize>,
+    pub kill_file: KillFile,
 }
 
 /// The running control thread.
@@ -65,6 +72,8 @@ struct Loop {
     unread: Vec<usize>,
     /// More connections wait than one turn accepts.
     unaccepted: bool,
+    /// Control requests that the gate has not answered.
+    controls: usize,
     tokens: f64,
     refilled: Instant,
     gate_stopped: bool,
@@ -78,6 +87,9 @@ impl Control {
     pub fn run(self) -> io::Result<()> {
         let poll = Poll::new()?;
         poll.registry().register(&mut SourceFd(&self.listener.as_raw_fd()), Token(0), Interest::READABLE)?;
+        if let Some(watch) = self.kill_file.raw_fd() {
+            poll.registry().register(&mut SourceFd(&watch), KILL_FILE, Interest::READABLE)?;
+        }
         let peers = (0..self.max_clients + HANDSHAKES).map(|_| None).collect();
         let now = Instant::now();
         Loop {
@@ -87,6 +99,7 @@ impl Control {
             mail: VecDeque::new(),
             unread: Vec::new(),
             unaccepted: false,
+            controls: 0,
             tokens: ATTACHES_PER_S,
             refilled: now,
             gate_stopped: false,
@@ -101,7 +114,9 @@ impl Loop {
         let mut events = Events::with_capacity(128);
         let mut stop_sent = false;
         while !self.gate_stopped {
-            let waiting = !self.mail.is_empty() || self.peers.iter().flatten().any(|peer| !peer.is_settled());
+            let waiting = !self.mail.is_empty()
+                || self.controls > 0
+                || self.peers.iter().flatten().any(|peer| !peer.is_settled());
             let tick = match (self.unaccepted || !self.unread.is_empty(), waiting) {
                 (true, _) => Duration::ZERO,
                 (false, true) => TICK,
@@ -121,6 +136,7 @@ impl Loop {
             for event in &events {
                 match event.token() {
                     Token(0) => self.accept(),
+                    KILL_FILE => self.control.kill_file.drain(),
                     Token(token) if token % 2 == 1 => self.on_socket((token - 1) / 2),
                     Token(token) => self.on_death((token - 2) / 2),
                 }
@@ -129,6 +145,7 @@ impl Loop {
                 stop_sent = true;
                 self.mail.push_back(ToGate::Stop);
             }
+            self.look_for_kill_file();
             self.exchange_mail();
             self.flush_and_expire();
             let attached =
@@ -293,20 +310,26 @@ impl Loop {
         if peer.role != Role::Operator {
             return Err((RefusalCode::Identity, "only an operator may control the gate".into()));
         }
-        match request {
-            ControlRequest::SetMode { scope, scope_id, mode } => {
-                info!(%scope, scope_id, %mode, client = peer.client, "mode");
-                self.mail.push_back(ToGate::Control(ControlRecord {
-                    control: ControlKind::SetMode(mode),
-                    scope,
-                    scope_id,
-                    now_ns: self.control.setup.clock.now_ns(),
-                    client: peer.client,
-                }));
+        info!(?request, client = peer.client, "control");
+        let rearms = matches!(request, ControlRequest::Rearm { .. });
+        match mail_of(request, peer.client) {
+            None => self.control.stop.store(true, Ordering::Release),
+            Some(_) if rearms && self.control.kill_file.is_there() => {
+                peer.outgoing.push_back(Packet::ControlRefused(ControlRefusal::KillFile));
             }
-            ControlRequest::Stop => self.control.stop.store(true, Ordering::Release),
+            Some(mail) => {
+                self.controls += 1;
+                self.mail.push_back(mail);
+            }
         }
         Ok(())
+    }
+
+    fn look_for_kill_file(&self) {
+        let killed = self.control.counters.get(Counter::Mode) == Mode::Killed as u64;
+        if !killed && self.control.kill_file.is_there() {
+            self.control.kill.store(KILL_BY_FILE, Ordering::Relaxed);
+        }
     }
 
     /// A connection ended: its process died, it hung up, or it was refused. What the gate holds comes back first.
@@ -374,9 +397,13 @@ impl Loop {
                     self.remove(at);
                 }
             }
-            FromGate::ControlDone { client, journal_seq } => {
+            FromGate::Controlled { client, outcome } => {
+                self.controls = self.controls.saturating_sub(1);
                 if let Some(Some(peer)) = self.find(client).and_then(|at| self.peers.get_mut(at)) {
-                    peer.outgoing.push_back(Packet::ControlDone { journal_seq });
+                    peer.outgoing.push_back(match outcome {
+                        Ok(done) => Packet::ControlDone(done),
+                        Err(refusal) => Packet::ControlRefused(refusal),
+                    });
                 }
             }
             FromGate::Stopped => self.gate_stopped = true,

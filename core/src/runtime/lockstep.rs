@@ -5,6 +5,7 @@
 //! decided once all have said `Done`, so that no answer can overtake a step. Same recording, same seed, same
 //! strategies: same journal, whatever the machine does in between.
 
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use ringfence_ipc::counters::{Counter, Histo};
@@ -40,6 +41,9 @@ impl Reactor {
 
     /// Mailbox, operators and chores: what does not wait for the tape.
     fn idle_pass(&mut self) -> bool {
+        if self.kill.load(Ordering::Relaxed) != 0 {
+            self.pull_kill();
+        }
         let mut busy = self.mail();
         for at in 0..self.ports.len() {
             let operator = self.ports[at].as_ref().is_some_and(|port| port.role == Role::Operator);
@@ -155,6 +159,7 @@ impl Reactor {
 
     /// One turn: tell every strategy, collect what each asks, then decide in order.
     fn step(&mut self, event: u64, now_ns: u64, symbol: u16) {
+        self.keep_vigil(now_ns);
         let strategies = self.strategies();
         for at in &strategies {
             let told = self.ports[*at]

@@ -1,5 +1,6 @@
 //! What the control thread and the gate thread tell each other: two bounded rings, nothing shared.
 
+use ringfence_ipc::handshake::{ControlDone, ControlRefusal};
 use ringfence_ipc::journal::{AttachRecord, ControlRecord, StrategyRecord};
 use ringfence_ipc::ring::Fault;
 
@@ -17,8 +18,8 @@ pub(super) enum ToGate {
     Attach { port: Box<ClientPort>, record: AttachRecord },
     /// A client is gone or must go: finish what it published, then hand its port back.
     Detach { client: u64 },
-    /// An operator's act.
-    Control(ControlRecord),
+    /// An operator's act; `cancel_orders`: cancel the scope's orders with it, `None`: as it is configured.
+    Control { record: ControlRecord, cancel_orders: Option<bool> },
     /// Finish in good order.
     Stop,
 }
@@ -29,8 +30,8 @@ pub(super) enum FromGate {
     Attached { client: u64, position: u64 },
     /// The client is no longer served; `fault` says why if it was the gate's decision.
     Retired { port: Box<ClientPort>, fault: Option<PortFault> },
-    /// The control record is in the journal.
-    ControlDone { client: u64, journal_seq: u64 },
+    /// What came of an operator's act.
+    Controlled { client: u64, outcome: Result<ControlDone, ControlRefusal> },
     /// The gate thread has ended.
     Stopped,
 }

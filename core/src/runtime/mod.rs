@@ -7,6 +7,7 @@ mod intents;
 mod lockstep;
 mod mailbox;
 mod missed;
+mod operator;
 mod paper_thread;
 mod peer;
 mod port;
@@ -17,16 +18,18 @@ mod reports;
 #[cfg(test)]
 mod simulation;
 mod summary;
+mod switches;
 #[cfg(test)]
 mod tests;
 mod venue_port;
+mod vigil;
 mod wait;
 
 use std::fs::{File, TryLockError};
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::JoinHandle;
 
 use ringfence_ipc::counters::{Counter, CountersReader, CountersWriter};
@@ -48,9 +51,11 @@ use boot::Booted;
 use control::Control;
 use mailbox::{FromGate, MAILBOX_SLOTS};
 use missed::JournalPaths;
+use operator::KillFile;
 use paper_thread::PaperThread;
 use quotes::Quotes;
 use reactor::{Parts, Reactor};
+pub use switches::KILL_BY_SIGNAL;
 use venue_port::{
     BLANK_COMMAND, BLANK_REPORT, COMMAND_SLOTS, REPORT_SLOTS, VenuePort, touched_ring, touched_vec,
 };
@@ -162,6 +167,19 @@ impl Core {
     /// # Errors
     /// As [`Core::start`].
     pub fn start_with(config: CoreConfig, on_gate_thread: OnGateThread) -> Result<Self, CoreError> {
+        Self::start_switched(config, on_gate_thread, Arc::default())
+    }
+
+    /// As [`Core::start_with`]; the gate is killed in the pass that finds `kill` other than 0. A signal handler may
+    /// store [`KILL_BY_SIGNAL`] there at any time, before and after the start.
+    ///
+    /// # Errors
+    /// As [`Core::start`].
+    pub fn start_switched(
+        config: CoreConfig,
+        on_gate_thread: OnGateThread,
+        kill: Arc<AtomicUsize>,
+    ) -> Result<Self, CoreError> {
         let cpus = std::thread::available_parallelism().map_or(1, usize::from);
         if config.wait == crate::config::Wait::Spin && cpus < 2 {
             return Err(CoreError::SpinRefused { cpus });
@@ -256,10 +274,14 @@ impl Core {
             outbox,
             max_clients: config.capacity.max_clients,
             max_strategies: usize::from(capacity.max_strategies),
+            kill: Arc::clone(&kill),
+            kill_cancels_orders: config.kill_cancels_orders,
         });
         reactor.records = records;
         reactor.base_event = base_event;
         reactor.tape_now_ns = config.lockstep.as_ref().map(|_| now_ns);
+        reactor.begin_vigil(now_ns);
+        reactor.show_guard();
         let control = Control {
             setup,
             registry,
@@ -272,6 +294,8 @@ impl Core {
             max_clients: config.capacity.max_clients,
             next_client,
             counters: reactor.counters.clone(),
+            kill,
+            kill_file: KillFile::new(config.kill_path()),
         };
         let paper = paper_thread.map(|thread| spawn("ringfence-paper", move || thread.run())).transpose()?;
         let gate = spawn_gate(reactor, reentry, &config, on_gate_thread)?;

@@ -2,6 +2,9 @@
 //!
 //! After [`Reactor::new`] nothing here allocates, locks, faults or calls the kernel, except the sleep of an idle pass.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use ringfence_ipc::clock::Clock;
 use ringfence_ipc::counters::{Counter, CountersWriter};
 use ringfence_ipc::handshake::Role;
@@ -14,7 +17,9 @@ use super::intents::INTENTS_PER_CLIENT;
 use super::mailbox::{FromGate, PortFault, ToGate};
 use super::port::ClientPort;
 use super::quotes::Quotes;
+use super::switches::RECORDS_PER_ACT;
 use super::venue_port::{BLANK_REPORT, REPORT_SLOTS, VenuePort, touched_vec};
+use super::vigil::Vigil;
 use super::wait::Waiter;
 use crate::config::Wait;
 use crate::gate::{Gate, Space};
@@ -60,6 +65,10 @@ pub(super) struct Reactor {
     /// Gate time as this pass read it; 0: it has not needed it yet.
     pass_now_ns: u64,
     pub tally: Tally,
+    /// Not 0: the kill switch is pulled, and by what. Signal handlers write here.
+    pub kill: Arc<AtomicUsize>,
+    pub kill_cancels_orders: bool,
+    pub vigil: Vigil,
 }
 
 /// Counts not yet in the counters file: kept in registers and one private line, written out at every chore.
@@ -83,6 +92,8 @@ pub(super) struct Parts {
     pub outbox: rtrb::Producer<FromGate>,
     pub max_clients: usize,
     pub max_strategies: usize,
+    pub kill: Arc<AtomicUsize>,
+    pub kill_cancels_orders: bool,
 }
 
 impl Reactor {
@@ -109,6 +120,9 @@ impl Reactor {
             passes: 0,
             pass_now_ns: 0,
             tally: Tally::default(),
+            kill: parts.kill,
+            kill_cancels_orders: parts.kill_cancels_orders,
+            vigil: Vigil::new(0, 0),
         }
     }
 
@@ -124,6 +138,9 @@ impl Reactor {
     /// One pass. Says whether there was anything to do.
     pub fn pass(&mut self) -> bool {
         self.pass_now_ns = 0;
+        if self.kill.load(Ordering::Relaxed) != 0 {
+            self.pull_kill();
+        }
         let mut busy = !self.inbox.is_empty() && self.mail();
         busy |= self.book_reports();
         self.rotation = if self.rotation + 1 < self.active.len() { self.rotation + 1 } else { 0 };
@@ -213,7 +230,7 @@ impl Reactor {
         let mut busy = false;
         for _ in 0..MAIL_PER_PASS {
             // What a message leads to must fit the journal and the outbox; else it waits where it is.
-            if self.outbox.slots() < 2 || !self.journal.room(Class::Reserved) {
+            if self.outbox.slots() < 2 || !self.journal.room_for(Class::Reserved, RECORDS_PER_ACT) {
                 break;
             }
             let Ok(message) = self.inbox.pop() else { break };
@@ -238,13 +255,7 @@ impl Reactor {
                     port.draining = true;
                 }
             }
-            ToGate::Control(record) => {
-                let (client, record) = (record.client, Record::Control(record));
-                let seq = self.append(&record.encode());
-                let _ = self.gate.apply(seq, &record);
-                self.counters.set(Counter::Mode, self.gate.mode(None) as u64);
-                let _ = self.outbox.push(FromGate::ControlDone { client, journal_seq: seq });
-            }
+            ToGate::Control { record, cancel_orders } => self.on_control(record, cancel_orders),
             ToGate::Stop => self.stopping = true,
         }
     }
@@ -303,6 +314,10 @@ impl Reactor {
         self.counters.set(Counter::DurablePos, self.journal.durable_pos());
         self.counters.set(Counter::OpenOrders, self.gate.open_order_count() as u64);
         self.pace(now_ns);
+        // In lockstep the tape is the clock: there the steps keep it.
+        if self.tape_now_ns.is_none() {
+            self.keep_vigil(now_ns);
+        }
     }
 
     /// Tells feeds how far they may run: a window beyond the slowest paced strategy that still reads; 0 is no bound.

@@ -58,10 +58,15 @@ impl Reactor {
         };
         self.records += 1;
         self.tell(booked.report.strategy, &Report { journal_seq, ..booked.report }.encode());
-        if booked.report.kind == ReportKind::Accepted
+        if matches!(booked.report.kind, ReportKind::Accepted | ReportKind::Rejected)
             && let Some(order) = self.gate.order(booked.report.order_id)
         {
-            self.counters.record(Histo::OrderRoundtripNs, now_ns.saturating_sub(order.created_ns));
+            let waited_ns = now_ns.saturating_sub(order.created_ns);
+            self.counters.record(Histo::OrderRoundtripNs, waited_ns);
+            // An order that came back with a new gate has waited for the gate, not for the venue.
+            if !booked.report.reentered {
+                self.vigil.on_report(&booked.report, waited_ns);
+            }
         }
         self.gate.apply_report(&booked);
         self.tally.reports += 1;
@@ -109,6 +114,7 @@ impl Reactor {
             self.counters.inc(Counter::MalformedMessages);
             return;
         };
+        self.vigil.on_market(symbol, &view, now_ns);
         let due = self.gate.set_reference(
             symbol,
             view.bid_price,

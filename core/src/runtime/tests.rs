@@ -83,6 +83,8 @@ impl Stage {
             outbox,
             max_clients: config.capacity.max_clients,
             max_strategies: usize::from(config.capacity.max_strategies),
+            kill: std::sync::Arc::default(),
+            kill_cancels_orders: true,
         });
         Self { reactor, to_gate, from_gate, clients: 0, _archiver: booted.archiver, _dir: dir }
     }

@@ -1,8 +1,10 @@
 //! Handshake packets as bytes: little-endian, length-checked, no trailing bytes.
 
-use super::{ControlRequest, Hello, NAME_BYTES, RefusalCode, Role, Ticket, Welcome};
+use super::{
+    ControlDone, ControlRefusal, ControlRequest, Hello, NAME_BYTES, RefusalCode, Role, Ticket, Welcome,
+    control,
+};
 use crate::msg::Words;
-use crate::reason::{Mode, Scope};
 
 /// The largest packet either side sends.
 pub const MAX_PACKET_BYTES: usize = 4096;
@@ -17,6 +19,7 @@ const ACTIVE: u8 = 5;
 const REFUSED: u8 = 6;
 const CONTROL: u8 = 7;
 const CONTROL_DONE: u8 = 8;
+const CONTROL_REFUSED: u8 = 9;
 const MAGIC: u32 = u32::from_le_bytes(*b"RFv1");
 const TEXT_BYTES: usize = 200;
 
@@ -37,9 +40,8 @@ pub enum Packet {
         text: String,
     },
     Control(ControlRequest),
-    ControlDone {
-        journal_seq: u64,
-    },
+    ControlDone(ControlDone),
+    ControlRefused(ControlRefusal),
 }
 
 /// Why bytes are no packet.
@@ -97,19 +99,16 @@ impl Packet {
             }
             Self::Control(request) => {
                 out.push(CONTROL);
-                match request {
-                    ControlRequest::SetMode { scope, scope_id, mode } => {
-                        out.push(1);
-                        out.extend((*scope as u16).to_le_bytes());
-                        out.extend(scope_id.to_le_bytes());
-                        out.extend((*mode as u16).to_le_bytes());
-                    }
-                    ControlRequest::Stop => out.push(2),
-                }
+                control::encode(request, &mut out);
             }
-            Self::ControlDone { journal_seq } => {
+            Self::ControlDone(done) => {
                 out.push(CONTROL_DONE);
-                out.extend(journal_seq.to_le_bytes());
+                out.extend(done.journal_seq.to_le_bytes());
+                out.extend(done.cancelling.to_le_bytes());
+            }
+            Self::ControlRefused(code) => {
+                out.push(CONTROL_REFUSED);
+                out.extend((*code as u16).to_le_bytes());
             }
         }
         debug_assert!(out.len() <= MAX_PACKET_BYTES);
@@ -150,16 +149,11 @@ impl Packet {
                 code: RefusalCode::from_wire(r.u16()?).ok_or(HandshakeError::Field("code"))?,
                 text: r.text(TEXT_BYTES, "text")?,
             },
-            CONTROL => Self::Control(match r.u8()? {
-                1 => ControlRequest::SetMode {
-                    scope: Scope::from_wire(u64::from(r.u16()?)).ok_or(HandshakeError::Field("scope"))?,
-                    scope_id: r.u16()?,
-                    mode: Mode::from_wire(u64::from(r.u16()?)).ok_or(HandshakeError::Field("mode"))?,
-                },
-                2 => ControlRequest::Stop,
-                _ => return Err(HandshakeError::Field("control")),
-            }),
-            CONTROL_DONE => Self::ControlDone { journal_seq: r.u64()? },
+            CONTROL => Self::Control(control::decode(&mut r)?),
+            CONTROL_DONE => Self::ControlDone(ControlDone { journal_seq: r.u64()?, cancelling: r.u32()? }),
+            CONTROL_REFUSED => Self::ControlRefused(
+                ControlRefusal::from_wire(r.u16()?).ok_or(HandshakeError::Field("code"))?,
+            ),
             _ => return Err(HandshakeError::Field("packet")),
         };
         if r.0.is_empty() { Ok(packet) } else { Err(HandshakeError::Trailing) }
@@ -215,7 +209,7 @@ fn decode_event(r: &mut Reader<'_>) -> Result<Vec<Words>, HandshakeError> {
         .collect()
 }
 
-fn put_text(out: &mut Vec<u8>, text: &str, max: usize) {
+pub(super) fn put_text(out: &mut Vec<u8>, text: &str, max: usize) {
     let mut end = text.len().min(max);
     while !text.is_char_boundary(end) {
         end -= 1;
@@ -229,7 +223,7 @@ fn put_option(out: &mut Vec<u8>, bytes: Option<&[u8]>) {
     out.extend(bytes.unwrap_or_default());
 }
 
-struct Reader<'a>(&'a [u8]);
+pub(super) struct Reader<'a>(&'a [u8]);
 
 impl<'a> Reader<'a> {
     fn take(&mut self, n: usize) -> Result<&'a [u8], HandshakeError> {
@@ -240,19 +234,19 @@ impl<'a> Reader<'a> {
     fn array<const N: usize>(&mut self) -> Result<[u8; N], HandshakeError> {
         self.take(N)?.try_into().map_err(|_| HandshakeError::Short)
     }
-    fn u8(&mut self) -> Result<u8, HandshakeError> {
+    pub(super) fn u8(&mut self) -> Result<u8, HandshakeError> {
         Ok(u8::from_le_bytes(self.array()?))
     }
-    fn u16(&mut self) -> Result<u16, HandshakeError> {
+    pub(super) fn u16(&mut self) -> Result<u16, HandshakeError> {
         Ok(u16::from_le_bytes(self.array()?))
     }
-    fn u32(&mut self) -> Result<u32, HandshakeError> {
+    pub(super) fn u32(&mut self) -> Result<u32, HandshakeError> {
         Ok(u32::from_le_bytes(self.array()?))
     }
-    fn u64(&mut self) -> Result<u64, HandshakeError> {
+    pub(super) fn u64(&mut self) -> Result<u64, HandshakeError> {
         Ok(u64::from_le_bytes(self.array()?))
     }
-    fn bool(&mut self, field: &'static str) -> Result<bool, HandshakeError> {
+    pub(super) fn bool(&mut self, field: &'static str) -> Result<bool, HandshakeError> {
         match self.u8()? {
             0 => Ok(false),
             1 => Ok(true),
@@ -262,7 +256,7 @@ impl<'a> Reader<'a> {
     fn option<const N: usize>(&mut self) -> Result<Option<[u8; N]>, HandshakeError> {
         if self.bool("option")? { Ok(Some(self.array()?)) } else { Ok(None) }
     }
-    fn text(&mut self, max: usize, field: &'static str) -> Result<String, HandshakeError> {
+    pub(super) fn text(&mut self, max: usize, field: &'static str) -> Result<String, HandshakeError> {
         let len = usize::from(self.u8()?);
         let bytes = self.take(len)?;
         let text = std::str::from_utf8(bytes).map_err(|_| HandshakeError::Field(field))?;
@@ -274,6 +268,8 @@ impl<'a> Reader<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::journal::Note;
+    use crate::reason::{Mode, Scope};
 
     fn samples() -> Vec<Packet> {
         let hello = Hello {
@@ -312,9 +308,24 @@ mod tests {
                 scope: Scope::Global,
                 scope_id: 0,
                 mode: Mode::Killed,
+                cancel_orders: Some(false),
+                note: Note::new("fat finger").unwrap(),
             }),
             Packet::Control(ControlRequest::Stop),
-            Packet::ControlDone { journal_seq: 4 },
+            Packet::Control(ControlRequest::Halt { cancel_orders: true, note: Note::EMPTY }),
+            Packet::Control(ControlRequest::Rearm {
+                scope: Scope::Strategy,
+                scope_id: 7,
+                note: Note::new(&"w".repeat(56)).unwrap(),
+            }),
+            Packet::Control(ControlRequest::CancelOrders {
+                scope: Scope::Account,
+                scope_id: 1,
+                symbol: Some(3),
+                note: Note::EMPTY,
+            }),
+            Packet::ControlDone(ControlDone { journal_seq: 4, cancelling: 5 }),
+            Packet::ControlRefused(ControlRefusal::NoteRequired),
         ]
     }
 

@@ -10,19 +10,20 @@
 //!    | <-- Missed{events}* --------------------|   only when resuming: what the journal holds in (last_seq, X]
 //!    | <-- Active{journal position X} ---------|
 //!    |        ...rings...                      |
-//!    | -- Control{..} (operator) ------------> |   <-- ControlDone{journal seq}
+//!    | -- Control{..} (operator) ------------> |   <-- ControlDone{journal seq, ..} or ControlRefused{code}
 //! ```
 //!
 //! At any point the core may answer `Refused{code, text}` and close. The socket stays open for as long as both live:
 //! its end of file is how each learns of the other's death.
 
 mod codec;
+mod control;
 pub mod socket;
 
 pub use codec::{HandshakeError, MAX_PACKET_BYTES, MISSED_PER_PACKET, Packet};
+pub use control::{ControlDone, ControlRefusal, ControlRequest};
 
 use crate::msg::{AccountId, StrategyId};
-use crate::reason::{Mode, Scope};
 
 pub use crate::journal::Role;
 
@@ -99,22 +100,6 @@ pub struct Welcome {
     pub ticket: Ticket,
     /// Feeds: the last market event the venue has consumed in an earlier life.
     pub tape_event: u64,
-}
-
-/// What an operator may ask of the control thread.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ControlRequest {
-    /// Set a mode; `Mode::AllowAll` on a killed scope is the re-arm.
-    SetMode {
-        /// What for.
-        scope: Scope,
-        /// Which.
-        scope_id: u16,
-        /// The mode.
-        mode: Mode,
-    },
-    /// Stop in good order: marks, close record, sync.
-    Stop,
 }
 
 /// Why the core said no. Numbers are stable.

@@ -20,8 +20,8 @@ pub use follower::{FollowError, Follower};
 pub use reader::{ArchiveReader, SegmentDir, Verification};
 pub use record::{
     AttachRecord, BootRecord, CapacityRecord, CloseRecord, ControlKind, ControlRecord, DecisionHead,
-    DecisionRecord, LimitRecord, MAX_RECORD_SLOTS, MarkRecord, Record, RecordError, RecordWords, ReportSlots,
-    Role, STRATEGY_NAME_BYTES, StrategyRecord, report_slots,
+    DecisionRecord, LimitRecord, MAX_RECORD_SLOTS, MarkRecord, NOTE_BYTES, Note, Record, RecordError,
+    RecordWords, ReportSlots, Role, STRATEGY_NAME_BYTES, StrategyRecord, report_slots,
 };
 
 /// Position of a journal's first record.
@@ -33,7 +33,7 @@ pub const POSITION_LIMIT: u64 = 1 << 59;
 /// the text changes with any of them.
 pub const JOURNAL_LAYOUT_HASH: u64 = fnv1a(
     b"ringfence journal 1; slot 56+8; archive header 4096, word7 chain32|pos32, marks 512 1024; \
-      hot header 4096, words 64 128 192; records boot2 symbol1 strategy1 attach1 limit1 control1 mark1 decision2-3 \
+      hot header 4096, words 64 128 192; records boot2 symbol1 strategy1 attach1 limit1 control1-2 mark1 decision2-3 \
       report1-2 close1 capacity1",
 );
 

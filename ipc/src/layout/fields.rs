@@ -7,7 +7,7 @@ use super::{CELL_BYTES, HASH, HEADER_BYTES, MAGIC, events, intents, market};
 use crate::counters::{Counter, Histo};
 use crate::journal::MAX_RECORD_SLOTS;
 use crate::msg::{MAX_SLOTS, SLOT_BYTES};
-use crate::reason::{LimitId, Mode, Reason, Scope};
+use crate::reason::{CancelCause, LimitId, Mode, Reason, Scope, StormCause, StormState};
 
 /// One shared field.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -162,7 +162,7 @@ macro_rules! fold_codes {
 }
 
 const fn hash_codes(mut hash: u64) -> u64 {
-    fold_codes!(hash, Reason, LimitId, Scope, Mode, Counter, Histo);
+    fold_codes!(hash, Reason, LimitId, Scope, Mode, StormState, StormCause, CancelCause, Counter, Histo);
     hash
 }
 

@@ -4,12 +4,12 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ringfence_ipc::client::{AttachError, AttachOptions, Client, Event, SubmitError};
-use ringfence_ipc::handshake::Role;
+use ringfence_ipc::client::{AttachError, AttachOptions, Client, ControlError, Event, SubmitError};
+use ringfence_ipc::handshake::{ControlDone, ControlRequest, Role};
 use ringfence_ipc::msg::{Intent, OperatorExt};
 
 use super::market::Quotes;
-use super::pump::{GateLink, LinkError, LinkEvent, LinkRefusal};
+use super::pump::{ControlFailure, GateLink, LinkError, LinkEvent, LinkRefusal, PumpError};
 
 /// Bounds one handshake: the pump answers nobody meanwhile.
 const HANDSHAKE_WITHIN: Duration = Duration::from_secs(1);
@@ -55,6 +55,16 @@ impl<F: Fn(Quotes) + Send + 'static> GateLink for ClientLink<F> {
             SubmitError::Fault(fault) => {
                 tracing::error!(%fault, "the gate broke the ring protocol");
                 LinkRefusal::Lost
+            }
+        })
+    }
+
+    fn control(&mut self, request: ControlRequest) -> Result<ControlDone, ControlFailure> {
+        self.client.control(request).map_err(|error| match error {
+            ControlError::Refused(refusal) => refusal.into(),
+            ControlError::Connection(error) => {
+                tracing::warn!(%error, "a control request was not answered");
+                PumpError::Unknown.into()
             }
         })
     }

@@ -4,11 +4,13 @@ pub mod account;
 pub mod events;
 pub mod exact;
 pub mod follow;
+pub mod guarding;
 pub mod hub;
 pub mod key;
 pub mod link;
 mod lock;
 pub mod market;
+pub mod operate;
 pub mod orders;
 pub mod projection;
 pub mod pump;
@@ -24,6 +26,7 @@ use tokio::sync::watch;
 
 use account::AccountBody;
 use events::{Event, OrderStateBody};
+use guarding::GuardBody;
 use hub::Hub;
 use market::{Board, MarketBody};
 use projection::Projection;
@@ -74,6 +77,7 @@ pub struct OrdersBody {
 struct SnapshotBody {
     position: u64,
     epoch: u16,
+    guard: GuardBody,
     orders: Vec<OrderStateBody>,
     balances: AccountBody,
     positions: account::PositionsBody,
@@ -141,10 +145,20 @@ impl Gateway {
 
     /// Waits, for a bounded time, until the projection has seen every decision that was answered before this call.
     pub async fn settle(&self) {
-        let wanted = self.gate.newest_seq();
+        self.settle_at(self.gate.newest_seq()).await;
+    }
+
+    /// Waits, for a bounded time, until the projection has seen the record at `wanted`.
+    pub async fn settle_at(&self, wanted: u64) {
         let mut applied = self.applied.subscribe();
         // A timeout is no error: the caller looks once more and tells what is there.
         let _ = tokio::time::timeout(SETTLE_WITHIN, applied.wait_for(|at| *at >= wanted)).await;
+    }
+
+    /// What may pass, and why.
+    #[must_use]
+    pub fn guard(&self) -> GuardBody {
+        self.look(|p| GuardBody::new(&p.guard, &p.names))
     }
 
     /// Open orders and the newest finished ones, newest first.
@@ -162,6 +176,7 @@ impl Gateway {
         let body = SnapshotBody {
             position: p.position(),
             epoch: p.epoch(),
+            guard: GuardBody::new(&p.guard, &p.names),
             orders: shown_orders(p),
             balances: account::balances(p, self.settings.account, &self.settings.starting_balances),
             positions: account::positions(p),

@@ -1,9 +1,8 @@
 //! Placing and cancelling orders: from checked words to the gate's decision.
 
-use std::collections::BTreeMap;
-
+use ringfence_ipc::handshake::ControlRefusal;
 use ringfence_ipc::msg::{
-    Decision, Intent, IntentKind, OperatorExt, OrderId, OrderType, Outcome, Side, StrategyId, SymbolId, Tif,
+    Decision, Intent, OperatorExt, OrderId, OrderType, Outcome, Side, StrategyId, SymbolId, Tif,
 };
 use ringfence_ipc::reason::Reason;
 use ringfence_ipc::symbol::{DecimalError, Symbol, parse_scaled};
@@ -11,7 +10,7 @@ use ringfence_ipc::symbol::{DecimalError, Symbol, parse_scaled};
 use super::Gateway;
 use super::key::{act_key, check_client_order_id, generated_client_order_id, nonce, order_key};
 use super::projection::{Answer, Order, Projection};
-use super::pump::{ANSWER_WITHIN, Answered, PumpError};
+use super::pump::{ANSWER_WITHIN, Answered, ControlFailure, PumpError};
 
 /// The longest decimal text looked at.
 const MAX_DECIMAL_CHARS: usize = 64;
@@ -98,12 +97,24 @@ pub enum OrderError {
     /// The gate refused.
     #[error("refused by the gate: {}", .0.answer.reason)]
     Refused(Box<Refused>),
+    /// The gate refused a control request.
+    #[error(transparent)]
+    Control(ControlRefusal),
     /// There is no decision.
     #[error(transparent)]
     Pump(#[from] PumpError),
 }
 
-fn field(field: &'static str, message: impl Into<String>) -> OrderError {
+impl From<ControlFailure> for OrderError {
+    fn from(failure: ControlFailure) -> Self {
+        match failure {
+            ControlFailure::Refused(refusal) => Self::Control(refusal),
+            ControlFailure::Pump(error) => Self::Pump(error),
+        }
+    }
+}
+
+pub(super) fn field(field: &'static str, message: impl Into<String>) -> OrderError {
     OrderError::Field { field, message: message.into() }
 }
 
@@ -156,7 +167,11 @@ fn scaled(name: &'static str, text: &str, scale: u8, step: i64, step_name: &str)
     Ok(value)
 }
 
-fn find_strategy(p: &Projection, gateway: &Gateway, asked: Option<&str>) -> Result<StrategyId, OrderError> {
+pub(super) fn find_strategy(
+    p: &Projection,
+    gateway: &Gateway,
+    asked: Option<&str>,
+) -> Result<StrategyId, OrderError> {
     let account = gateway.settings.account;
     let Some(asked) = asked else {
         let manual = &gateway.settings.manual_strategy;
@@ -334,51 +349,4 @@ pub async fn cancel(gateway: &Gateway, client_order_id: &str) -> Result<Placed, 
             gate_latency_ns,
         }))),
     }
-}
-
-/// What a cancel of everything reached.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Swept {
-    /// Strategies whose orders were asked to be cancelled.
-    pub strategies: usize,
-    /// Orders that were open when it was asked.
-    pub orders: usize,
-}
-
-/// Asks the gate to cancel every order of `strategy`, or of every strategy of the account.
-///
-/// # Errors
-/// [`OrderError`] of the first strategy that was refused; those before it are cancelled all the same.
-pub async fn cancel_all(gateway: &Gateway, strategy: Option<&str>) -> Result<Swept, OrderError> {
-    gateway.settle().await;
-    let account = gateway.settings.account;
-    let open = gateway.look(|p| {
-        let only = strategy.map(|asked| find_strategy(p, gateway, Some(asked))).transpose()?;
-        let mut open = BTreeMap::<StrategyId, usize>::new();
-        for order in p.orders.open().filter(|o| o.account == account && only.is_none_or(|s| s == o.strategy))
-        {
-            *open.entry(order.strategy).or_default() += 1;
-        }
-        // A named strategy is swept even when no open order of it is known here.
-        open.extend(only.filter(|s| !open.contains_key(s)).map(|s| (s, 0)));
-        Ok::<_, OrderError>(open)
-    })?;
-    let mut swept = Swept::default();
-    for (strategy, orders) in open {
-        let key = act_key("mass_cancel", account, &strategy.to_string(), nonce());
-        let intent = Intent { kind: IntentKind::MassCancel, ..Intent::cancel(0, 0, key, 0) };
-        let answered = gateway.gate.decide(intent, ext(strategy, gateway, "")?).await?;
-        if answered.decision.outcome == Outcome::Rejected {
-            return Err(OrderError::Refused(Box::new(Refused {
-                client_order_id: String::new(),
-                answer: answer_of(&answered.decision),
-                symbol: None,
-                duplicate: false,
-                gate_latency_ns: latency(&answered),
-            })));
-        }
-        swept.strategies += 1;
-        swept.orders += orders;
-    }
-    Ok(swept)
 }

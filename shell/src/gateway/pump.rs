@@ -10,12 +10,15 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TrySendError};
+use crossbeam_channel::{Receiver, Select, Sender, TryRecvError, TrySendError};
+use ringfence_ipc::handshake::{ControlDone, ControlRefusal, ControlRequest};
 use ringfence_ipc::msg::{Decision, Intent, OperatorExt};
 use tokio::sync::oneshot;
 
 /// Requests that may wait for the pump.
 pub const QUEUE: usize = 4096;
+/// Control requests that may wait for it; they go before every order.
+const CONTROL_QUEUE: usize = 64;
 /// How long a request waits for its decision, the gate's restart included.
 pub const ANSWER_WITHIN: Duration = Duration::from_secs(2);
 /// How often an idle pump looks at its event ring.
@@ -48,6 +51,17 @@ pub enum LinkRefusal {
     Lost,
 }
 
+/// Why a control request was not carried out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ControlFailure {
+    /// The gate refused it: nothing has changed.
+    #[error(transparent)]
+    Refused(#[from] ControlRefusal),
+    /// There is no answer.
+    #[error(transparent)]
+    Pump(#[from] PumpError),
+}
+
 /// Why no link could be made or mended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LinkError {
@@ -64,6 +78,11 @@ pub trait GateLink: Send + 'static {
     /// # Errors
     /// [`LinkRefusal`]; nothing was submitted then.
     fn submit_for(&mut self, intent: &Intent, ext: &OperatorExt) -> Result<u64, LinkRefusal>;
+    /// Has the gate carry out a control request, blocking until it has answered.
+    ///
+    /// # Errors
+    /// [`ControlFailure`]; after [`PumpError::Unknown`] the journal tells what happened.
+    fn control(&mut self, request: ControlRequest) -> Result<ControlDone, ControlFailure>;
     /// The next event, if there is one.
     fn poll(&mut self) -> Option<LinkEvent>;
     /// Attaches again after [`LinkEvent::Lost`], blocking at most about `patience`.
@@ -105,6 +124,11 @@ struct Job {
     reply: oneshot::Sender<Result<Answered, PumpError>>,
 }
 
+struct ControlJob {
+    request: ControlRequest,
+    reply: oneshot::Sender<Result<ControlDone, ControlFailure>>,
+}
+
 struct Sent {
     since: Instant,
     sent_ns: u64,
@@ -122,6 +146,7 @@ struct Shared {
 #[derive(Clone)]
 pub struct GateHandle {
     queue: Sender<Job>,
+    controls: Sender<ControlJob>,
     shared: Arc<Shared>,
 }
 
@@ -145,6 +170,22 @@ impl GateHandle {
             Ok(()) => answer.await.unwrap_or(Err(PumpError::Away)),
             Err(TrySendError::Full(_)) => Err(PumpError::Busy),
             Err(TrySendError::Disconnected(_)) => Err(PumpError::Away),
+        }
+    }
+
+    /// Has the gate carry out a control request, before every order that waits.
+    ///
+    /// # Errors
+    /// [`ControlFailure`].
+    pub async fn control(&self, request: ControlRequest) -> Result<ControlDone, ControlFailure> {
+        if !self.is_connected() {
+            return Err(PumpError::Away.into());
+        }
+        let (reply, answer) = oneshot::channel();
+        match self.controls.try_send(ControlJob { request, reply }) {
+            Ok(()) => answer.await.unwrap_or(Err(PumpError::Away.into())),
+            Err(TrySendError::Full(_)) => Err(PumpError::Busy.into()),
+            Err(TrySendError::Disconnected(_)) => Err(PumpError::Away.into()),
         }
     }
 
@@ -175,10 +216,11 @@ pub fn start<L: GateLink>(
     connect: impl FnMut() -> Result<L, LinkError> + Send + 'static,
 ) -> std::io::Result<(GateHandle, Pump)> {
     let (queue, jobs) = crossbeam_channel::bounded(QUEUE);
+    let (controls, acts) = crossbeam_channel::bounded(CONTROL_QUEUE);
     let shared = Arc::new(Shared::default());
-    let mut work = Work { jobs, shared: Arc::clone(&shared), sent: BTreeMap::new(), held: None };
+    let mut work = Work { jobs, acts, shared: Arc::clone(&shared), sent: BTreeMap::new(), held: None };
     let thread = std::thread::Builder::new().name("pump".into()).spawn(move || work.run(connect))?;
-    Ok((GateHandle { queue, shared: Arc::clone(&shared) }, Pump { shared, thread: Some(thread) }))
+    Ok((GateHandle { queue, controls, shared: Arc::clone(&shared) }, Pump { shared, thread: Some(thread) }))
 }
 
 impl Drop for Pump {
@@ -192,6 +234,7 @@ impl Drop for Pump {
 
 struct Work {
     jobs: Receiver<Job>,
+    acts: Receiver<ControlJob>,
     shared: Arc<Shared>,
     sent: BTreeMap<u64, Sent>,
     /// Taken from the queue, not yet taken by a full ring.
@@ -238,6 +281,9 @@ impl Work {
         while let Ok(job) = self.jobs.recv_deadline(until) {
             let _ = job.reply.send(Err(PumpError::Away));
         }
+        for act in self.acts.try_iter() {
+            let _ = act.reply.send(Err(PumpError::Away.into()));
+        }
     }
 
     fn forget_sent(&mut self) {
@@ -250,7 +296,7 @@ impl Work {
     fn serve<L: GateLink>(&mut self, link: &mut L) {
         let mut idle = 0;
         while !self.stopping() {
-            let mut busy = false;
+            let mut busy = self.act(link);
             while let Some(event) = link.poll() {
                 busy = true;
                 match event {
@@ -267,15 +313,34 @@ impl Work {
             busy |= self.send_waiting(link);
             idle = if busy { 0 } else { idle + 1 };
             if self.sent.is_empty() && self.held.is_none() {
-                match self.jobs.recv_timeout(IDLE) {
+                let mut idle = Select::new();
+                idle.recv(&self.jobs);
+                idle.recv(&self.acts);
+                let _ = idle.ready_timeout(IDLE);
+                match self.jobs.try_recv() {
                     Ok(job) => self.send(link, job),
-                    Err(RecvTimeoutError::Timeout) => {}
-                    Err(RecvTimeoutError::Disconnected) => return,
+                    Err(TryRecvError::Empty) => {}
+                    Err(TryRecvError::Disconnected) => return,
                 }
             } else {
                 self.wait(idle);
             }
         }
+    }
+
+    /// What operators ask for comes first: a kill does not queue behind orders.
+    fn act<L: GateLink>(&mut self, link: &mut L) -> bool {
+        let mut any = false;
+        for _ in 0..CONTROL_QUEUE {
+            let Ok(ControlJob { request, reply }) = self.acts.try_recv() else { break };
+            let outcome = link.control(request);
+            if let Ok(done) = &outcome {
+                self.shared.newest_seq.fetch_max(done.journal_seq, Ordering::AcqRel);
+            }
+            let _ = reply.send(outcome);
+            any = true;
+        }
+        any
     }
 
     fn wait(&mut self, idle: u32) {

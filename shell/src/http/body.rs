@@ -19,6 +19,7 @@ const MAX_FIELDS: usize = 64;
 enum Value {
     Text(String),
     Number(String),
+    Flag(bool),
     Null,
     Other,
 }
@@ -117,7 +118,7 @@ impl Fields {
             Value::Null => Ok(None),
             Value::Text(text) if !text.is_empty() => Ok(Some(text)),
             Value::Text(_) => Err(bad(name, "must not be empty")),
-            Value::Number(_) | Value::Other => Err(bad(name, "must be a string")),
+            Value::Number(_) | Value::Flag(_) | Value::Other => Err(bad(name, "must be a string")),
         }
     }
 
@@ -131,7 +132,21 @@ impl Fields {
             Value::Number(text) => Ok(Some(text)),
             Value::Text(text) if !text.is_empty() => Ok(Some(text)),
             Value::Text(_) => Err(bad(name, "must not be empty")),
-            Value::Other => Err(bad(name, "must be a number")),
+            Value::Flag(_) | Value::Other => Err(bad(name, "must be a number")),
+        }
+    }
+
+    /// True or false, given as JSON or as text.
+    ///
+    /// # Errors
+    /// 400 when it is neither.
+    pub fn flag(&self, name: &str) -> Result<Option<bool>, Problem> {
+        match self.get(name) {
+            Value::Null => Ok(None),
+            Value::Flag(flag) => Ok(Some(*flag)),
+            Value::Text(text) if text == "true" => Ok(Some(true)),
+            Value::Text(text) if text == "false" => Ok(Some(false)),
+            _ => Err(bad(name, "must be true or false")),
         }
     }
 
@@ -201,6 +216,7 @@ impl<'de> Deserialize<'de> for Fields {
                             Value::Text(serde_json::from_str(text).map_err(serde::de::Error::custom)?)
                         }
                         Some(b'-' | b'0'..=b'9') => Value::Number(text.to_owned()),
+                        Some(b't' | b'f') => Value::Flag(text == "true"),
                         Some(b'n') => Value::Null,
                         _ => Value::Other,
                     };
@@ -248,6 +264,15 @@ mod tests {
         assert!(Fields::from_form(b"a=1&a=2").is_err());
         let many: String = (0..100).map(|i| format!("f{i}=1&")).collect();
         assert!(Fields::from_form(many.as_bytes()).is_err());
+    }
+
+    #[test]
+    fn flags_are_true_or_false() {
+        let fields = Fields::from_json(br#"{"a":true,"b":"false","c":1,"d":"yes"}"#).unwrap();
+        assert_eq!((fields.flag("a").unwrap(), fields.flag("b").unwrap()), (Some(true), Some(false)));
+        assert_eq!(fields.flag("e").unwrap(), None);
+        assert!(fields.flag("c").is_err() && fields.flag("d").is_err());
+        assert!(fields.text("a").is_err() && fields.number("a").is_err());
     }
 
     #[test]

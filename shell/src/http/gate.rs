@@ -12,6 +12,7 @@ use serde_json::{Map, Value};
 use super::App;
 use super::json;
 use super::problem::Problem;
+use crate::gateway::guarding::GuardBody;
 
 #[derive(Serialize)]
 struct Latency {
@@ -41,6 +42,7 @@ struct GateBody {
     connected: bool,
     mode: &'static str,
     epoch: u16,
+    guard: GuardBody,
     #[serde(flatten)]
     latencies: Map<String, Value>,
     counters: Map<String, Value>,
@@ -62,6 +64,7 @@ pub async fn gate(State(app): State<Arc<App>>) -> Result<Response<Body>, Problem
         connected: app.gateway.gate.is_connected(),
         mode,
         epoch,
+        guard: app.gateway.guard(),
         latencies: Histo::ALL.iter().map(latency).collect(),
         counters: Counter::ALL.iter().map(|c| (c.name().to_owned(), reader.get(*c).into())).collect(),
         rejects: reader.rejects().map(|(reason, n)| (reason.name().to_owned(), n.into())).collect(),

@@ -6,6 +6,7 @@ mod guard;
 mod json;
 mod listener;
 mod metrics;
+mod operate;
 mod orders;
 mod page;
 mod problem;
@@ -110,7 +111,7 @@ impl App {
 }
 
 /// Every route. Metrics know no other name than these.
-fn routes() -> [(&'static str, MethodRouter<Arc<App>>); 23] {
+fn routes() -> [(&'static str, MethodRouter<Arc<App>>); 26] {
     [
         ("/", get(page::index)),
         ("/app.js", get(page::script)),
@@ -128,7 +129,10 @@ fn routes() -> [(&'static str, MethodRouter<Arc<App>>); 23] {
         ("/api/gate", get(gate::gate)),
         ("/api/order", post(orders::place)),
         ("/api/cancel", post(orders::cancel)),
-        ("/api/cancel_all", post(orders::cancel_all)),
+        ("/api/cancel_all", post(operate::cancel_all)),
+        ("/api/kill", post(operate::kill)),
+        ("/api/rearm", post(operate::rearm)),
+        ("/api/mode", get(operate::get_mode).post(operate::mode)),
         ("/api/orders", get(orders::recent)),
         ("/api/orders_state", get(orders::orders_state)),
         ("/api/order_state", get(orders::order_state)),
@@ -156,7 +160,7 @@ fn route_name(path: &str) -> &'static str {
     ROUTE_NAMES.iter().find(|name| **name == path).copied().unwrap_or("other")
 }
 
-const ROUTE_NAMES: [&str; 23] = [
+const ROUTE_NAMES: [&str; 26] = [
     "/",
     "/app.js",
     "/chart.js",
@@ -175,6 +179,9 @@ const ROUTE_NAMES: [&str; 23] = [
     "/api/order",
     "/api/cancel",
     "/api/cancel_all",
+    "/api/kill",
+    "/api/rearm",
+    "/api/mode",
     "/api/orders",
     "/api/orders_state",
     "/api/order_state",

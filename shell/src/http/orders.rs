@@ -89,22 +89,6 @@ pub async fn cancel(State(app): State<Arc<App>>, request: Request<Body>) -> Resu
     Ok(placed(&orders::cancel(&app.gateway, id).await?))
 }
 
-/// POST /api/cancel_all
-pub async fn cancel_all(
-    State(app): State<Arc<App>>,
-    request: Request<Body>,
-) -> Result<Response<Body>, Problem> {
-    #[derive(Serialize)]
-    struct SweptBody {
-        ok: bool,
-        strategies: usize,
-        orders: usize,
-    }
-    let fields = Fields::read(request).await?;
-    let swept = orders::cancel_all(&app.gateway, fields.number("strategy_id")?).await?;
-    Ok(json::ok(&SweptBody { ok: true, strategies: swept.strategies, orders: swept.orders }))
-}
-
 /// GET /api/orders
 pub async fn recent(State(app): State<Arc<App>>) -> Response<Body> {
     #[derive(Serialize)]

@@ -3,6 +3,7 @@
 use axum::body::Body;
 use axum::http::{HeaderValue, Response, StatusCode, header};
 use axum::response::IntoResponse;
+use ringfence_ipc::handshake::ControlRefusal;
 use ringfence_ipc::reason::{LimitId, Reason};
 use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
@@ -138,6 +139,7 @@ impl From<OrderError> for Problem {
                     .details(&Id { client_order_id, status: Some(status) })
             }
             OrderError::Refused(refused) => Self::refused(&refused),
+            OrderError::Control(refusal) => Self::control(refusal),
             OrderError::Pump(error) => error.into(),
         }
     }
@@ -161,6 +163,19 @@ struct RefusedDetails<'a> {
 }
 
 impl Problem {
+    fn control(refusal: ControlRefusal) -> Self {
+        let conflict = |code| Self::new(StatusCode::CONFLICT, code, refusal.to_string());
+        match refusal {
+            ControlRefusal::UnknownScope => {
+                Self::new(StatusCode::NOT_FOUND, "not_found", refusal.to_string())
+            }
+            ControlRefusal::Killed => conflict("killed"),
+            ControlRefusal::NothingToRearm => conflict("nothing_to_rearm"),
+            ControlRefusal::KillFile => conflict("kill_file"),
+            ControlRefusal::NoteRequired => Self::field("bad_params", "reason", refusal.to_string()),
+        }
+    }
+
     fn refused(refused: &Refused) -> Self {
         let answer = &refused.answer;
         let reason = answer.reason;

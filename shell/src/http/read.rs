@@ -13,6 +13,7 @@ use super::json;
 use super::problem::Problem;
 use crate::gateway::account;
 use crate::gateway::exact::Exact;
+use crate::gateway::guarding::GuardBody;
 
 const PAGE_BYTES: u64 = 4096;
 /// The paper venue, as the HTTP contract names it.
@@ -36,6 +37,7 @@ struct Engine {
     connected: bool,
     mode: &'static str,
     epoch: u16,
+    guard: GuardBody,
 }
 
 #[derive(Serialize)]
@@ -56,7 +58,12 @@ pub async fn health(State(app): State<Arc<App>>) -> Response<Body> {
     let caught_up = app.gateway.is_caught_up();
     let (engine, projection) = app.gateway.look(|p| {
         (
-            Engine { connected, mode: p.mode().name(), epoch: p.epoch() },
+            Engine {
+                connected,
+                mode: p.mode().name(),
+                epoch: p.epoch(),
+                guard: GuardBody::new(&p.guard, &p.names),
+            },
             ProjectionHealth { caught_up, position: p.position(), orders: p.orders.len() },
         )
     });

@@ -5,13 +5,14 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
-use ringfence_ipc::journal::{DecisionRecord, Record};
+use ringfence_ipc::handshake::{ControlDone, ControlRefusal, ControlRequest};
+use ringfence_ipc::journal::{ControlKind, ControlRecord, DecisionRecord, Record};
 use ringfence_ipc::msg::{
     Decision, DurabilityTier, Intent, IntentKind, OperatorExt, OrderState, Outcome, Report, ReportKind, Tif,
     intent_flags,
 };
-use ringfence_ipc::reason::{LimitId, Reason};
-use ringfence_shell::gateway::pump::{GateLink, LinkError, LinkEvent, LinkRefusal};
+use ringfence_ipc::reason::{CancelCause, LimitId, Mode, Reason, Scope, StormCause, StormState};
+use ringfence_shell::gateway::pump::{ControlFailure, GateLink, LinkError, LinkEvent, LinkRefusal};
 
 /// Orders of more than this are refused by the gate in memory.
 const MAX_QTY: i64 = 1_000_000;
@@ -39,6 +40,7 @@ pub struct MemoryGate {
     position: u64,
     submitted: u64,
     lost: bool,
+    killed: bool,
 }
 
 impl MemoryGate {
@@ -52,6 +54,7 @@ impl MemoryGate {
             position: 10,
             submitted: 0,
             lost: false,
+            killed: false,
         }
     }
 
@@ -142,18 +145,6 @@ impl MemoryGate {
                     );
                 }
             }
-            IntentKind::MassCancel => {
-                for (order_id, (intent, ext)) in std::mem::take(&mut self.orders) {
-                    self.report(
-                        &intent,
-                        &ext,
-                        order_id,
-                        ReportKind::Cancelled,
-                        OrderState::Cancelled,
-                        (0, 0),
-                    );
-                }
-            }
             _ => {}
         }
     }
@@ -197,7 +188,60 @@ impl MemoryGate {
     }
 }
 
+impl MemoryGate {
+    /// As the gate admits them: a kill ends with a re-arm that says why.
+    fn admit(&mut self, request: &ControlRequest) -> Result<ControlRecord, ControlRefusal> {
+        let cancel = |symbol| ControlKind::CancelOrders { symbol, cause: CancelCause::Operator };
+        let (control, scope, scope_id, note) = match *request {
+            ControlRequest::SetMode { mode, .. } if self.killed && mode != Mode::Killed => {
+                return Err(ControlRefusal::Killed);
+            }
+            ControlRequest::SetMode { scope, scope_id, mode, note, .. } => {
+                self.killed = mode == Mode::Killed;
+                (ControlKind::SetMode(mode), scope, scope_id, note)
+            }
+            ControlRequest::Rearm { .. } if !self.killed => return Err(ControlRefusal::NothingToRearm),
+            ControlRequest::Rearm { note, .. } if note.is_blank() => {
+                return Err(ControlRefusal::NoteRequired);
+            }
+            ControlRequest::Rearm { scope, scope_id, note } => {
+                self.killed = false;
+                (ControlKind::Rearm { pnl_e8: 0 }, scope, scope_id, note)
+            }
+            ControlRequest::Halt { note, .. } => {
+                let (state, cause) = (StormState::Halt, StormCause::Operator);
+                let control = ControlKind::Storm { state, cause, observed: 0, threshold: 0 };
+                (control, Scope::Global, 0, note)
+            }
+            ControlRequest::CancelOrders { scope, scope_id, symbol, note } => {
+                (cancel(symbol), scope, scope_id, note)
+            }
+            ControlRequest::Stop => panic!("nobody stops the gate in memory"),
+        };
+        Ok(ControlRecord { control, scope, scope_id, now_ns: 6_000, client: 1, note })
+    }
+}
+
 impl GateLink for MemoryGate {
+    fn control(&mut self, request: ControlRequest) -> Result<ControlDone, ControlFailure> {
+        let record = self.admit(&request)?;
+        let journal_seq = self.position;
+        self.write(if record.note.is_blank() { 1 } else { 2 }, Record::Control(record));
+        let only = match record.control {
+            ControlKind::CancelOrders { symbol, .. } => symbol,
+            _ => return Ok(ControlDone { journal_seq, cancelling: 0 }),
+        };
+        let concerned = |intent: &Intent| only.is_none_or(|symbol| symbol == intent.symbol);
+        let (gone, kept): (HashMap<_, _>, HashMap<_, _>) =
+            std::mem::take(&mut self.orders).into_iter().partition(|(_, (intent, _))| concerned(intent));
+        self.orders = kept;
+        for (order_id, (intent, ext)) in &gone {
+            let (kind, state) = (ReportKind::Cancelled, OrderState::Cancelled);
+            self.report(intent, ext, *order_id, kind, state, (0, 0));
+        }
+        Ok(ControlDone { journal_seq, cancelling: gone.len() as u32 })
+    }
+
     fn submit_for(&mut self, intent: &Intent, ext: &OperatorExt) -> Result<u64, LinkRefusal> {
         if self.switches.full.load(Ordering::Relaxed) > 0 {
             self.switches.full.fetch_sub(1, Ordering::Relaxed);

@@ -271,23 +271,9 @@ impl Gate {
 
     /// Every open order of the strategy (in one symbol, if given) waits for its cancel from now on.
     fn cancel_all(&mut self, effect: &Effect, symbol: Option<SymbolId>) {
-        let Some(Some(tables)) = self.strategies.get(usize::from(effect.strategy)) else { return };
-        let mut next = tables.open.head;
-        for _ in 0..tables.open.count {
-            let slot = next;
-            let order = self.orders.at_mut(slot);
-            next = order.next;
-            // What flattens a position is what the caller wants to happen, unless everything is to stop.
-            let concerned = symbol.is_none_or(|symbol| order.symbol == symbol && !order.has(mark::FLATTENS));
-            if !concerned {
-                continue;
-            }
-            order.state = OrderState::PendingCancel;
-            if !order.has(mark::CANCEL_QUEUED) {
-                order.marks |= mark::CANCEL_QUEUED;
-                let id = order.id;
-                self.cancels.push(id, &self.orders);
-            }
-        }
+        // What flattens a position is what the caller wants to happen, unless everything is to stop.
+        self.queue_cancels(effect.strategy, |order| {
+            symbol.is_none_or(|symbol| order.symbol == symbol && !order.has(mark::FLATTENS))
+        });
     }
 }

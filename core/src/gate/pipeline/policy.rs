@@ -1,11 +1,12 @@
 //! Step 2: may anything like this pass now? Modes, the intent's own time to live, the client's clock.
 
 use ringfence_ipc::msg::IntentKind;
-use ringfence_ipc::reason::{LimitId, Mode, Reason};
+use ringfence_ipc::reason::{LimitId, Reason};
 
 use super::dedup::Fresh;
 use super::{Origin, Plan, Reject};
 use crate::gate::Gate;
+use crate::gate::modes::Barrier;
 
 /// An intent that the modes let pass.
 #[derive(Clone, Copy, Debug)]
@@ -18,11 +19,9 @@ pub(in crate::gate) struct Permitted<'a> {
 #[inline(always)]
 pub(in crate::gate) fn permit<'a>(gate: &Gate, fresh: Fresh<'a>) -> Result<Permitted<'a>, Reject> {
     let origin = fresh.origin;
-    let operator = origin.is_operator();
-    for mode in [gate.mode, origin.tables.mode] {
-        if mode != Mode::AllowAll && !passes(mode, origin.kind, operator) {
-            return Err(Reject::plain(reason_of(mode)));
-        }
+    let barrier = origin.tables.barrier;
+    if barrier != Barrier::Open && !barrier.passes(origin.kind, origin.is_operator()) {
+        return Err(Reject::plain(barrier.reason()));
     }
     let (client_ts_ns, now_ns) = (origin.req.words[5], origin.req.now_ns);
     let ahead_ns = client_ts_ns.saturating_sub(now_ns);
@@ -42,24 +41,4 @@ pub(in crate::gate) fn permit<'a>(gate: &Gate, fresh: Fresh<'a>) -> Result<Permi
         return Err(Reject::limit(Reason::TtlExpired, LimitId::TtlNs, age, ttl));
     }
     Ok(Permitted { origin, plan: fresh.plan, _only_policy: () })
-}
-
-/// What a mode lets pass. Force flat works in `CancelOnly`; after a kill nothing leaves but cancels.
-const fn passes(mode: Mode, kind: IntentKind, operator: bool) -> bool {
-    match (mode, kind) {
-        (Mode::AllowAll, _) => true,
-        (_, IntentKind::MassCancel) if operator => true,
-        (Mode::CancelOnly | Mode::Killed, IntentKind::Cancel | IntentKind::MassCancel) => true,
-        (Mode::CancelOnly, IntentKind::ForceFlat) => true,
-        (Mode::CancelOnly | Mode::RejectAll | Mode::Killed, _) => false,
-    }
-}
-
-const fn reason_of(mode: Mode) -> Reason {
-    match mode {
-        Mode::AllowAll => Reason::Ok,
-        Mode::CancelOnly => Reason::ModeCancelOnly,
-        Mode::RejectAll => Reason::ModeRejectAll,
-        Mode::Killed => Reason::Killed,
-    }
 }

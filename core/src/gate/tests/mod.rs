@@ -11,6 +11,7 @@ mod limits;
 mod modes;
 mod passing;
 mod recovery;
+mod storm;
 mod surge;
 
 use ringfence_ipc::journal::{
@@ -116,14 +117,8 @@ impl Rig {
     }
 
     pub fn mode(&mut self, scope: Scope, scope_id: u16, mode: Mode) {
-        let control = ControlKind::SetMode(mode);
-        self.write(Record::Control(ControlRecord {
-            control,
-            scope,
-            scope_id,
-            now_ns: self.now_ns,
-            client: 0,
-        }));
+        let record = ControlRecord::own(ControlKind::SetMode(mode), self.now_ns);
+        self.write(Record::Control(ControlRecord { scope, scope_id, ..record }));
     }
 
     pub fn quote(&mut self, symbol: u16, bid: i64, ask: i64) {

@@ -1,6 +1,6 @@
 //! What can happen in a run. Each step carries its own dice, so that leaving one out changes no other.
 
-use ringfence_ipc::journal::{ControlKind, ControlRecord};
+use ringfence_ipc::journal::{ControlKind, ControlRecord, Note};
 use ringfence_ipc::msg::{
     Intent, IntentKind, OperatorExt, OrderType, Quote, Side, Tif, Trade, Words, intent_flags,
 };
@@ -171,9 +171,13 @@ impl World {
     }
 
     pub fn control(&mut self, scope: Scope, scope_id: u16, mode: Mode) {
-        let control = ControlKind::SetMode(mode);
-        let record = ControlRecord { control, scope, scope_id, now_ns: self.now_ns, client: 0 };
-        self.mail(ToGate::Control(record));
+        // A kill ends with a re-arm alone; where there is none, that changes nothing.
+        let rearm = (mode == Mode::AllowAll).then_some(ControlKind::Rearm { pnl_e8: 0 });
+        for control in rearm.into_iter().chain([ControlKind::SetMode(mode)]) {
+            let own = ControlRecord::own(control, self.now_ns);
+            let record = ControlRecord { scope, scope_id, note: Note::lossy("go on"), ..own };
+            self.mail(ToGate::Control { record, cancel_orders: Some(false) });
+        }
     }
 
     fn market(&mut self, rng: &mut Rng) -> Check {

@@ -45,8 +45,14 @@ impl Model {
             Record::Strategy(s) => drop(self.accounts.insert(s.strategy, s.account)),
             Record::Limit(l) => drop(self.limits.insert((l.scope, l.scope_id, l.limit), l.value)),
             Record::Control(c) => {
-                let ControlKind::SetMode(mode) = c.control;
-                self.modes.insert((c.scope == Scope::Strategy).then_some(c.scope_id), mode);
+                let of = (c.scope == Scope::Strategy).then_some(c.scope_id);
+                match c.control {
+                    ControlKind::SetMode(mode) => drop(self.modes.insert(of, mode)),
+                    ControlKind::Rearm { .. } if self.mode(of) == Mode::Killed => {
+                        self.modes.insert(of, Mode::AllowAll);
+                    }
+                    _ => {}
+                }
             }
             Record::Report(report) => drop(self.reported(report)),
             Record::Decision(decision) => return self.decided(seq, decision),

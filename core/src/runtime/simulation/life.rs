@@ -1,5 +1,7 @@
 //! The gate's lives: how one begins on what the last left, and the ways it may end.
 
+use std::sync::Arc;
+
 use std::collections::BTreeMap;
 
 use ringfence_ipc::clock::{Calibration, Clock};
@@ -81,6 +83,8 @@ impl World {
             outbox,
             max_clients: 8,
             max_strategies: usize::from(self.setting.cap.max_strategies),
+            kill: Arc::default(),
+            kill_cancels_orders: false,
         });
         reactor.tape_now_ns = Some(self.now_ns);
         for command in &commands {

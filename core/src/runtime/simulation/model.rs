@@ -153,13 +153,16 @@ impl Model {
         }
         // The window's horizon is the oldest timestamp there is: who has none may be repeating anything.
         must(key == 0 || w[5] > 0, Reason::StaleKey)?;
-        for mode in [self.mode(None), self.mode(Some(strategy))] {
+        let modes = [self.mode(None), self.mode(Some(strategy))];
+        // The strictest counts, and is the one that is named.
+        for mode in
+            [Mode::RejectAll, Mode::Killed, Mode::CancelOnly].into_iter().filter(|m| modes.contains(m))
+        {
             let passes = match mode {
-                Mode::AllowAll => true,
                 _ if kind == IntentKind::MassCancel && ask.operator => true,
-                Mode::CancelOnly => !matches!(kind, IntentKind::New | IntentKind::Amend),
                 Mode::Killed => matches!(kind, IntentKind::Cancel | IntentKind::MassCancel),
                 Mode::RejectAll => false,
+                _ => !matches!(kind, IntentKind::New | IntentKind::Amend),
             };
             let reason = match mode {
                 Mode::RejectAll => Reason::ModeRejectAll,

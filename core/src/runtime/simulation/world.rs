@@ -171,7 +171,7 @@ impl World {
                         client.link = Link::Down;
                     }
                 }
-                FromGate::ControlDone { .. } | FromGate::Stopped => {}
+                FromGate::Controlled { .. } | FromGate::Stopped => {}
             }
         }
         Ok(())

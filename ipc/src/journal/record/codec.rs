@@ -1,11 +1,12 @@
 //! Records to words and back. Decoding is checked: a record from disk is input.
 
+use super::control::ControlRecord;
 use super::types::*;
 use crate::msg::{
     AccountId, DecodeError, DurabilityTier, Intent, OperatorExt, OrderState, Outcome, Report, ReportKind,
     Side, StrategyId, Words, bits, intent_flags,
 };
-use crate::reason::{LimitId, Mode, Reason, Scope};
+use crate::reason::{LimitId, Reason, Scope};
 use crate::symbol::{SYMBOL_NAME_BYTES, Symbol};
 
 /// The most slots one record takes.
@@ -26,7 +27,7 @@ const CAPACITY: u8 = 11;
 /// A record on its way to the log: its slots' payloads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RecordWords {
-    words: [Words; MAX_RECORD_SLOTS],
+    pub(super) words: [Words; MAX_RECORD_SLOTS],
     len: u8,
 }
 
@@ -35,7 +36,7 @@ const fn first_word(kind: u8, len: u8, rest: u64) -> u64 {
 }
 
 impl RecordWords {
-    fn new(kind: u8, len: u8, rest: u64) -> Self {
+    pub(super) fn new(kind: u8, len: u8, rest: u64) -> Self {
         let mut words = [[0; 7]; MAX_RECORD_SLOTS];
         words[0][0] = first_word(kind, len, rest);
         Self { words, len }
@@ -249,7 +250,7 @@ fn decode_report(slots: &[Words]) -> Result<Report, RecordError> {
     })
 }
 
-fn wire<T>(value: Option<T>, field: &'static str, found: u64) -> Result<T, RecordError> {
+pub(super) fn wire<T>(value: Option<T>, field: &'static str, found: u64) -> Result<T, RecordError> {
     value.ok_or(RecordError::Field(DecodeError::BadEnum { field, value: found }))
 }
 
@@ -257,13 +258,13 @@ fn narrow(value: u64, field: &'static str) -> Result<u32, RecordError> {
     wire(u32::try_from(value).ok(), field, value)
 }
 
-fn pack_text(text: &[u8], words: &mut [u64]) {
+pub(super) fn pack_text(text: &[u8], words: &mut [u64]) {
     for (i, byte) in text.iter().enumerate() {
         words[i / 8] |= u64::from(*byte) << (i % 8 * 8);
     }
 }
 
-fn unpack_text<const N: usize>(words: &[u64]) -> [u8; N] {
+pub(super) fn unpack_text<const N: usize>(words: &[u64]) -> [u8; N] {
     std::array::from_fn(|i| (words[i / 8] >> (i % 8 * 8)) as u8)
 }
 
@@ -321,13 +322,7 @@ impl Record {
                 record.words[0][1..4].copy_from_slice(&[l.value as u64, l.now_ns, l.config_version]);
                 record
             }
-            Self::Control(c) => {
-                let ControlKind::SetMode(mode) = c.control;
-                let rest = 1 | (c.scope as u64) << 16 | u64::from(c.scope_id) << 32;
-                let mut record = RecordWords::new(CONTROL, 1, rest);
-                record.words[0][1..4].copy_from_slice(&[mode as u64, c.now_ns, c.client]);
-                record
-            }
+            Self::Control(c) => c.encode(CONTROL),
             Self::Mark(m) => {
                 let mut record = RecordWords::new(MARK, 1, u64::from(m.symbol) << 16);
                 record.words[0][1..6].copy_from_slice(&[
@@ -366,10 +361,10 @@ impl Record {
     pub fn slots_of(first: &Words) -> Result<usize, RecordError> {
         let (kind, slots) = (first[0] as u8, (first[0] >> 8) as u8);
         let legal: &[u8] = match kind {
-            SYMBOL | STRATEGY | ATTACH | LIMIT | CONTROL | MARK | CLOSE | CAPACITY => &[1],
+            SYMBOL | STRATEGY | ATTACH | LIMIT | MARK | CLOSE | CAPACITY => &[1],
             BOOT => &[2],
             DECISION => &[2, 3],
-            REPORT => &[1, 2],
+            REPORT | CONTROL => &[1, 2],
             _ => return Err(RecordError::UnknownKind(kind)),
         };
         if legal.contains(&slots) {
@@ -436,18 +431,7 @@ impl Record {
                 now_ns: w[2],
                 config_version: w[3],
             }),
-            CONTROL => {
-                if bits(rest, 0, 16) != 1 {
-                    return Err(DecodeError::BadEnum { field: "control", value: bits(rest, 0, 16) }.into());
-                }
-                Self::Control(ControlRecord {
-                    control: ControlKind::SetMode(wire(Mode::from_wire(w[1]), "mode", w[1])?),
-                    scope: wire(Scope::from_wire(bits(rest, 16, 16)), "scope", bits(rest, 16, 16))?,
-                    scope_id: bits(rest, 32, 16) as u16,
-                    now_ns: w[2],
-                    client: w[3],
-                })
-            }
+            CONTROL => Self::Control(ControlRecord::decode(slots)?),
             MARK => Self::Mark(MarkRecord {
                 symbol: bits(rest, 16, 16) as u16,
                 now_ns: w[1],

@@ -67,6 +67,7 @@ fn samples() -> Vec<Record> {
             scope_id: 0,
             now_ns: 9,
             client: 1,
+            note: Note::new("fat finger").unwrap(),
         }),
         Record::Mark(MarkRecord {
             symbol: 1,

@@ -1,10 +1,11 @@
 //! What each record says.
 
+use super::control::ControlRecord;
 use crate::msg::{
     AccountId, DecodeError, DurabilityTier, Intent, OperatorExt, OrderId, Outcome, Report, StrategyId,
     SymbolId,
 };
-use crate::reason::{LimitId, Mode, Reason, Scope};
+use crate::reason::{LimitId, Reason, Scope};
 use crate::symbol::Symbol;
 
 /// The longest strategy name, bytes.
@@ -153,28 +154,6 @@ pub struct LimitRecord {
     pub now_ns: u64,
     /// Version of the configuration it came with.
     pub config_version: u64,
-}
-
-/// What a control record does.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ControlKind {
-    /// Set the mode of a scope (global or strategy).
-    SetMode(Mode),
-}
-
-/// An operator's act.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ControlRecord {
-    /// What is done.
-    pub control: ControlKind,
-    /// To what.
-    pub scope: Scope,
-    /// To which.
-    pub scope_id: u16,
-    /// Gate time, ns.
-    pub now_ns: u64,
-    /// The client that asked; 0 for the gate itself.
-    pub client: u64,
 }
 
 /// The market as the gate's P&L sees it.

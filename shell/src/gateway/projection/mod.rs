@@ -2,6 +2,7 @@
 //!
 //! Applying the same records gives the same projection, so a restarted shell knows what the old one knew.
 
+mod guard;
 mod ledger;
 mod orders;
 #[cfg(test)]
@@ -9,13 +10,15 @@ mod tests;
 
 use std::collections::VecDeque;
 
-use ringfence_ipc::journal::{ControlKind, DecisionRecord, MarkRecord, Record, StrategyRecord};
+use ringfence_ipc::journal::{DecisionRecord, MarkRecord, Record, StrategyRecord};
 use ringfence_ipc::msg::{AccountId, IntentKind, Outcome, Report, ReportKind, StrategyId, SymbolId};
-use ringfence_ipc::reason::{Mode, Reason, Scope};
+use ringfence_ipc::reason::{Mode, Reason};
 use ringfence_ipc::symbol::Symbol;
 
 use super::events::{self, Event};
+use super::guarding;
 use super::key::strategy_order_id;
+pub use guard::{Guard, Storm};
 pub use ledger::{Ledger, Position};
 pub use orders::{Answer, MAX_FINISHED_ORDERS, Order, Orders};
 
@@ -101,11 +104,12 @@ pub struct Projection {
     pub orders: Orders,
     /// Positions and P&L.
     pub ledger: Ledger,
+    /// Modes and StormGuard.
+    pub guard: Guard,
     /// Totals.
     pub counts: Counts,
     marks: Vec<Option<MarkRecord>>,
     recent: VecDeque<Event>,
-    mode: Option<Mode>,
     epoch: u16,
     position: u64,
     now_ns: u64,
@@ -125,11 +129,13 @@ impl Projection {
                 self.now_ns = mark.now_ns;
             }
             Record::Control(control) => {
-                let ControlKind::SetMode(mode) = control.control;
-                if control.scope == Scope::Global {
-                    self.mode = Some(mode);
-                }
                 self.now_ns = control.now_ns;
+                let changed = self.guard.apply(control);
+                if !quiet {
+                    let mode =
+                        changed.then(|| guarding::mode_changed(position, control, &self.guard, &self.names));
+                    out.extend(mode.or_else(|| guarding::mass_cancel(position, control, &self.names)));
+                }
             }
             Record::Decision(decision) => self.decision(position, decision, quiet, out),
             Record::Report(report) => self.report(position, report, quiet, out),
@@ -245,7 +251,7 @@ impl Projection {
     /// The gate's mode.
     #[must_use]
     pub fn mode(&self) -> Mode {
-        self.mode.unwrap_or(Mode::AllowAll)
+        self.guard.mode
     }
 
     /// The newest events that have an id, newest first.

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use ringfence_ipc::client::Client;
 use ringfence_ipc::counters::Counter;
-use ringfence_ipc::handshake::{Packet, RefusalCode, Role, socket};
+use ringfence_ipc::handshake::{ControlDone, Packet, RefusalCode, Role, socket};
 use ringfence_tests::raw::{Raw, connect, hello, receive, thrown_out};
 use ringfence_tests::world::PATIENCE;
 use ringfence_tests::{Dice, await_that};
@@ -14,6 +14,8 @@ use rustix::fs::SealFlags;
 use rustix::net::SendFlags;
 
 use super::Scene;
+
+const DONE: ControlDone = ControlDone { journal_seq: 1, cancelling: 0 };
 
 #[test]
 fn a_strategy_may_not_control_the_gate() {
@@ -116,9 +118,7 @@ fn sends_garbage_packets() {
         );
     }
     // What is well formed and comes at the wrong time.
-    for packet in
-        [Packet::Mapped, Packet::Active { journal_position: 1 }, Packet::ControlDone { journal_seq: 1 }]
-    {
+    for packet in [Packet::Mapped, Packet::Active { journal_position: 1 }, Packet::ControlDone(DONE)] {
         let socket = connect(&path);
         socket::send(socket.as_fd(), &packet, &[]).unwrap();
         assert_eq!(thrown_out(&socket).map(|(code, _)| code), Some(RefusalCode::Protocol), "{packet:?}");
