@@ -2,7 +2,7 @@
 
 use ringfence_ipc::journal::{ControlKind, ControlRecord, Note};
 use ringfence_ipc::msg::{
-    Intent, IntentKind, OperatorExt, OrderType, Quote, Side, Tif, Trade, Words, intent_flags,
+    Intent, IntentKind, OperatorExt, OrderType, Quote, ReportKind, Side, Tif, Trade, Words, intent_flags,
 };
 use ringfence_ipc::reason::{Mode, Scope};
 
@@ -126,7 +126,9 @@ impl World {
             Act::VenueStalls => self.street().stalled ^= true,
             Act::VenueFault => {
                 let faults = [Fault::Lost, Fault::Twice, Fault::Again, Fault::Late, Fault::Overfilled];
-                self.street().arm(faults[rng.below(5) as usize]);
+                let kinds = [ReportKind::Accepted, ReportKind::Fill, ReportKind::Cancelled, ReportKind::Amended];
+                let kind = kinds.get(rng.below(8) as usize).copied();
+                self.street().arm(faults[rng.below(5) as usize], kind);
             }
             Act::LateArrive => self.street().release_late(),
             Act::Slow => self.clients[who].slow = true,
@@ -325,7 +327,18 @@ impl World {
     }
 
     /// An order to cancel or amend, mostly the client's own and open: its id, key and symbol.
-    fn pick(&self, who: usize, rng: &mut Rng) -> (u64, u128, u16) {
+    fn pick(&mut self, who: usize, rng: &mut Rng) -> (u64, u128, u16) {
+        let picked = self.pick_any(who, rng);
+        // Often the same as last time: much that goes wrong takes two requests for one order.
+        let last = self.model.order(self.last_picked).filter(|order| order.is_open());
+        if let Some(order) = last.filter(|_| rng.below(2) == 0) {
+            return (order.id, order.key, order.symbol);
+        }
+        self.last_picked = picked.0;
+        picked
+    }
+
+    fn pick_any(&self, who: usize, rng: &mut Rng) -> (u64, u128, u16) {
         let strategy = self.clients[who].strategy;
         let mine = |o: &&super::model::Order| strategy == 0 || o.strategy == strategy || rng_free(o.id);
         let all: Vec<_> = self.model.orders.values().filter(mine).collect();

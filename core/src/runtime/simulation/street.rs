@@ -41,7 +41,8 @@ pub struct Street {
     /// Delayed, and lost.
     late: Vec<Report>,
     lost: Vec<Report>,
-    armed: VecDeque<Fault>,
+    /// Each befalls the next report, or the next of a kind.
+    armed: Vec<(Fault, Option<ReportKind>)>,
     pub truth: BTreeMap<OrderId, Truth>,
     /// Orders of which the gate was told late or not at all.
     pub disturbed: BTreeSet<OrderId>,
@@ -64,16 +65,16 @@ impl Street {
             waiting: VecDeque::new(),
             late: Vec::new(),
             lost: Vec::new(),
-            armed: VecDeque::new(),
+            armed: Vec::new(),
             truth,
             disturbed: BTreeSet::new(),
             stalled: false,
         }
     }
 
-    pub fn arm(&mut self, fault: Fault) {
+    pub fn arm(&mut self, fault: Fault, kind: Option<ReportKind>) {
         if self.armed.len() < 8 {
-            self.armed.push_back(fault);
+            self.armed.push((fault, kind));
         }
     }
 
@@ -100,7 +101,8 @@ impl Street {
     }
 
     fn post(&mut self, mut report: Report) {
-        let fault = self.armed.pop_front();
+        let meant = |(_, kind): &(Fault, Option<ReportKind>)| kind.is_none_or(|kind| kind == report.kind);
+        let fault = self.armed.iter().position(meant).map(|at| self.armed.remove(at).0);
         let completes = report.kind == ReportKind::Fill && report.leaves_qty == 0;
         if completes && fault == Some(Fault::Overfilled) {
             (report.last_qty, report.cum_qty) = (report.last_qty + 3, report.cum_qty + 3);

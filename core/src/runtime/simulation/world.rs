@@ -47,6 +47,8 @@ pub struct World {
     pub now_ns: u64,
     pub middles: [i64; 3],
     pub next_key: u128,
+    /// Order that a client last wanted to change.
+    pub last_picked: u64,
     pub archiver_stalled: bool,
     /// Orders whose slot was taken again before their last fill arrived.
     pub forgotten: BTreeSet<u64>,
@@ -80,6 +82,7 @@ impl World {
             now_ns: START_NS,
             middles: [MIDDLE_TICKS; 3],
             next_key: 0,
+            last_picked: 0,
             archiver_stalled: false,
             forgotten: BTreeSet::new(),
             survived: None,
