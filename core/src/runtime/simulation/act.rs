@@ -126,7 +126,8 @@ impl World {
             Act::VenueStalls => self.street().stalled ^= true,
             Act::VenueFault => {
                 let faults = [Fault::Lost, Fault::Twice, Fault::Again, Fault::Late, Fault::Overfilled];
-                let kinds = [ReportKind::Accepted, ReportKind::Fill, ReportKind::Cancelled, ReportKind::Amended];
+                let kinds =
+                    [ReportKind::Accepted, ReportKind::Fill, ReportKind::Cancelled, ReportKind::Amended];
                 let kind = kinds.get(rng.below(8) as usize).copied();
                 self.street().arm(faults[rng.below(5) as usize], kind);
             }
