@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use ringfence_core::config::{
-    CapacityConfig, ClientConfig, CoreConfig, JournalConfig, Limits, PaperModel, StormConfig, StrategyConfig,
-    SymbolConfig, VenueKind, Wait,
+    CacheConfig, CapacityConfig, ClientConfig, CoreConfig, JournalConfig, Limits, PaperModel, StormConfig,
+    StrategyConfig, SymbolConfig, VenueKind, Wait,
 };
 use ringfence_core::runtime::Core;
 use ringfence_core::summary::Summary;
@@ -188,6 +188,7 @@ fn small(data_dir: PathBuf, run_dir: PathBuf) -> CoreConfig {
             events_slots: 1024,
             tape_slots: 1024,
         },
+        cache: CacheConfig { budget_bytes: 1 << 20, max_series: 64 },
         paper: PaperModel { latency_ns: 50_000, jitter_ns: 10_000, ..PaperModel::default() },
         limits: Limits::default(),
         storm: StormConfig::default(),

@@ -158,6 +158,7 @@ fn core_config(args: &UpArgs, data: &Path) -> anyhow::Result<CoreConfig> {
         lockstep: args.lockstep.then(|| Lockstep { strategies: usize::from(args.demo), seed: args.seed }),
         journal: JournalConfig { hot_bytes: 64 << 20, segment_bytes: 64 << 20, ..JournalConfig::default() },
         capacity: Default::default(),
+        cache: Default::default(),
         paper: PaperModel { seed: args.seed, ..PaperModel::default() },
         limits: Limits {
             max_order_notional: Some("1000000".into()),

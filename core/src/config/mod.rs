@@ -10,9 +10,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::gate::Capacity;
 
+mod cache;
 mod guard;
 mod limits;
 
+pub use cache::CacheConfig;
 pub use guard::{Levels, StormConfig};
 pub use limits::Limits;
 
@@ -64,6 +66,9 @@ pub struct CoreConfig {
     /// Table sizes.
     #[serde(default)]
     pub capacity: CapacityConfig,
+    /// Size of the node cache.
+    #[serde(default)]
+    pub cache: CacheConfig,
     /// Paper venue model.
     #[serde(default)]
     pub paper: PaperModel,
@@ -269,6 +274,7 @@ impl CoreConfig {
             .map_err(|error| ConfigError::Parse { path: path.to_owned(), message: error.to_string() })?;
         config.symbol_table()?;
         config.limit_records(0)?;
+        config.cache.check()?;
         Ok(config)
     }
 

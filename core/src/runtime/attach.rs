@@ -29,6 +29,7 @@ pub(super) struct Setup {
     pub hash_seed: u64,
     pub journal: JournalPaths,
     pub market: Arc<GateSegment>,
+    pub cache: Arc<GateSegment>,
     /// Keys remembered per strategy, by strategy id; the last entry is everybody else's.
     pub dedup_quota: Vec<usize>,
     /// Market events the venue had consumed when this life began, and since.
@@ -46,6 +47,7 @@ pub(super) struct Pending {
     intents: ClientSegment,
     events: GateSegment,
     market: OwnedFd,
+    cache: OwnedFd,
     intents_slots: u32,
     tape_slots: u32,
     events_slots: u32,
@@ -60,9 +62,9 @@ pub(super) struct Served {
 }
 
 impl Pending {
-    /// What travels with the welcome: intents, events, market.
-    pub fn fds(&self) -> [BorrowedFd<'_>; 3] {
-        [self.intents.fd(), self.events.fd(), self.market.as_fd()]
+    /// What travels with the welcome: intents, events, market, node cache.
+    pub fn fds(&self) -> [BorrowedFd<'_>; 4] {
+        [self.intents.fd(), self.events.fd(), self.market.as_fd(), self.cache.as_fd()]
     }
 }
 
@@ -109,12 +111,7 @@ impl Setup {
         if !report.is_clean() {
             warn!(client, %report, "events segment");
         }
-        let market = self.market.fd().try_clone_to_owned().map_err(|source| SegmentError::Os {
-            step: "dup",
-            name: "market".into(),
-            source,
-            advice: "raise the open files limit",
-        })?;
+        let (market, cache) = (another_fd(&self.market, "market")?, another_fd(&self.cache, "cache")?);
         let welcome = Welcome {
             client,
             strategy,
@@ -125,6 +122,7 @@ impl Setup {
             tape_slots,
             events_slots,
             market_bytes: self.market.mapping().len_bytes() as u64,
+            cache_bytes: self.cache.mapping().len_bytes() as u64,
             ticket,
             tape_event: (self.tape_event)(),
         };
@@ -138,6 +136,7 @@ impl Setup {
             intents,
             events,
             market,
+            cache,
             intents_slots,
             tape_slots,
             events_slots,
@@ -194,4 +193,13 @@ impl Setup {
         };
         Ok(Served { port, record, paper_tape })
     }
+}
+
+fn another_fd(segment: &GateSegment, name: &str) -> Result<OwnedFd, SegmentError> {
+    segment.fd().try_clone_to_owned().map_err(|source| SegmentError::Os {
+        step: "dup",
+        name: name.to_owned(),
+        source,
+        advice: "raise the open files limit",
+    })
 }

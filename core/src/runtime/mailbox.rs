@@ -4,6 +4,7 @@ use ringfence_ipc::handshake::{ControlDone, ControlRefusal};
 use ringfence_ipc::journal::{AttachRecord, ControlRecord, StrategyRecord};
 use ringfence_ipc::ring::Fault;
 
+use super::nodes::NodeTurn;
 use super::port::ClientPort;
 use crate::gate::StrategyTables;
 
@@ -20,6 +21,8 @@ pub(super) enum ToGate {
     Detach { client: u64 },
     /// An operator's act; `cancel_orders`: cancel the scope's orders with it, `None`: as it is configured.
     Control { record: ControlRecord, cancel_orders: Option<bool> },
+    /// A client asks about a node.
+    Node(Box<NodeTurn>),
     /// Finish in good order.
     Stop,
 }
@@ -32,6 +35,8 @@ pub(super) enum FromGate {
     Retired { port: Box<ClientPort>, fault: Option<PortFault> },
     /// What came of an operator's act.
     Controlled { client: u64, outcome: Result<ControlDone, ControlRefusal> },
+    /// What became of a client's request about a node.
+    Node(Box<NodeTurn>),
     /// The gate thread has ended.
     Stopped,
 }

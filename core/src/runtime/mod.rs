@@ -7,6 +7,7 @@ mod intents;
 mod lockstep;
 mod mailbox;
 mod missed;
+mod nodes;
 mod operator;
 mod paper_thread;
 mod peer;
@@ -51,6 +52,7 @@ use boot::Booted;
 use control::Control;
 use mailbox::{FromGate, MAILBOX_SLOTS};
 use missed::JournalPaths;
+use nodes::{Nodes, cache_segment};
 use operator::KillFile;
 use paper_thread::PaperThread;
 use quotes::Quotes;
@@ -207,6 +209,8 @@ impl Core {
         counters.set(Counter::TapeFinished, 0);
         let market = Arc::new(GateSegment::create("ringfence-market", layout::market_bytes(symbols.len()))?);
         let market_writer = MarketWriter::new(market.mapping(), &symbols, 1)?;
+        let cache = Arc::new(cache_segment(&config.cache)?);
+        let nodes = Nodes::new(&cache, &config.cache)?;
         let (to_gate, inbox) = rtrb::RingBuffer::new(MAILBOX_SLOTS);
         let (outbox, from_gate) = rtrb::RingBuffer::new(MAILBOX_SLOTS);
         let stop = Arc::new(AtomicBool::new(false));
@@ -258,6 +262,7 @@ impl Core {
             hash_seed,
             journal: JournalPaths { hot: config.hot_path(), archive: config.journal_dir() },
             market: Arc::clone(&market),
+            cache,
             dedup_quota,
             tape_event: Box::new(move || tape_counters.get(Counter::MarketEvents)),
         };
@@ -269,6 +274,7 @@ impl Core {
             venue,
             clock,
             market: Quotes::new(market_writer, symbols.len()),
+            nodes,
             counters,
             inbox,
             outbox,

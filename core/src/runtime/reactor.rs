@@ -15,6 +15,7 @@ use ringfence_ipc::ring::Fault;
 
 use super::intents::INTENTS_PER_CLIENT;
 use super::mailbox::{FromGate, PortFault, ToGate};
+use super::nodes::Nodes;
 use super::port::ClientPort;
 use super::quotes::Quotes;
 use super::switches::RECORDS_PER_ACT;
@@ -43,6 +44,7 @@ pub(super) struct Reactor {
     pub venue: VenuePort,
     pub clock: Clock,
     pub market: Quotes,
+    pub nodes: Nodes,
     pub counters: CountersWriter,
     pub inbox: rtrb::Consumer<ToGate>,
     pub outbox: rtrb::Producer<FromGate>,
@@ -87,6 +89,7 @@ pub(super) struct Parts {
     pub venue: VenuePort,
     pub clock: Clock,
     pub market: Quotes,
+    pub nodes: Nodes,
     pub counters: CountersWriter,
     pub inbox: rtrb::Consumer<ToGate>,
     pub outbox: rtrb::Producer<FromGate>,
@@ -104,6 +107,7 @@ impl Reactor {
             venue: parts.venue,
             clock: parts.clock,
             market: parts.market,
+            nodes: parts.nodes,
             counters: parts.counters,
             inbox: parts.inbox,
             outbox: parts.outbox,
@@ -256,6 +260,7 @@ impl Reactor {
                 }
             }
             ToGate::Control { record, cancel_orders } => self.on_control(record, cancel_orders),
+            ToGate::Node(turn) => self.on_node(turn),
             ToGate::Stop => self.stopping = true,
         }
     }
@@ -291,6 +296,7 @@ impl Reactor {
         }
         let Some(port) = self.ports[at].take() else { return };
         self.active.retain(|place| usize::from(*place) != at);
+        self.nodes.cache.release_all(port.client);
         let strategy: StrategyId = port.strategy;
         if port.role == Role::Strategy
             && let Some(entry) = self.by_strategy.get_mut(usize::from(strategy))
@@ -313,6 +319,7 @@ impl Reactor {
         self.counters.set(Counter::ArchivedPos, self.journal.archived_pos());
         self.counters.set(Counter::DurablePos, self.journal.durable_pos());
         self.counters.set(Counter::OpenOrders, self.gate.open_order_count() as u64);
+        self.nodes.flush(&self.counters);
         self.pace(now_ns);
         // In lockstep the tape is the clock: there the steps keep it.
         if self.tape_now_ns.is_none() {

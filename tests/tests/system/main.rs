@@ -7,6 +7,7 @@ mod guard;
 mod hostile;
 mod kills;
 mod limits;
+mod nodes;
 mod orders;
 mod places;
 mod recording;
