@@ -35,6 +35,7 @@ use std::thread::JoinHandle;
 
 use ringfence_ipc::counters::{Counter, CountersReader, CountersWriter};
 use ringfence_ipc::handshake::socket;
+use ringfence_ipc::hint::{populate_code, touch_stack};
 use ringfence_ipc::layout;
 use ringfence_ipc::market::MarketWriter;
 use ringfence_ipc::msg::Command;
@@ -425,6 +426,8 @@ fn spawn_gate(
             }
             reactor.venue.push(&command, reactor.now_ns());
         }
+        populate_code();
+        touch_stack();
         on_gate_thread();
         match &lockstep {
             Some(settings) => reactor.run_lockstep(settings, wait),

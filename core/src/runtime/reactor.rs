@@ -23,7 +23,7 @@ use super::venue_port::{BLANK_REPORT, REPORT_SLOTS, VenuePort, touched_vec};
 use super::vigil::Vigil;
 use super::wait::Waiter;
 use crate::config::Wait;
-use crate::gate::{Gate, Space};
+use crate::gate::{Gate, Space, touched};
 use crate::journal::{Class, Writer};
 
 /// Reports booked in one pass.
@@ -115,7 +115,7 @@ impl Reactor {
             active: Vec::with_capacity(parts.max_clients),
             by_strategy: vec![NO_PORT; parts.max_strategies],
             reports: touched_vec(REPORT_SLOTS, BLANK_REPORT),
-            batch: vec![[0; PAYLOAD_WORDS]; INTENTS_PER_CLIENT],
+            batch: touched(INTENTS_PER_CLIENT, [0; PAYLOAD_WORDS]).into_vec(),
             tape_now_ns: None,
             stopping: false,
             records: 0,
