@@ -180,7 +180,7 @@ named! {
         RingNs = 1, "ring_ns";
         /// Gate thread: from a command to its first report.
         OrderRoundtripNs = 2, "order_roundtrip_ns";
-        /// Gate thread: one busy pass of the reactor.
+        /// Gate thread: one busy pass of the reactor, from its first clock read to its end; one pass in 64 is timed.
         PassNs = 3, "pass_ns";
     }
 }

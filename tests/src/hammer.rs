@@ -35,6 +35,8 @@ pub struct Hammer {
     dice: Dice,
     /// Written down and not gone out yet.
     held: Option<Intent>,
+    /// Rest after each burst.
+    pause: Duration,
 }
 
 impl Hammer {
@@ -50,7 +52,14 @@ impl Hammer {
             bid: 6_000_000,
             dice: Dice::new(seed),
             held: None,
+            pause: Duration::ZERO,
         }
+    }
+
+    /// Rests for `pause` after each burst.
+    #[must_use]
+    pub fn paced(self, pause: Duration) -> Self {
+        Self { pause, ..self }
     }
 
     /// Takes over from a process that was killed: what it asked last is asked again, word for word, then on.
@@ -92,6 +101,9 @@ impl Hammer {
             }
             if self.listen() == 0 && went == 0 {
                 std::thread::sleep(Duration::from_micros(20));
+            }
+            if !self.pause.is_zero() {
+                std::thread::sleep(self.pause);
             }
         }
         let mut quiet_since = Instant::now();

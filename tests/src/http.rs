@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde_json::Value;
@@ -27,13 +27,27 @@ impl Shell {
     /// When it does not.
     #[must_use]
     pub fn start(world: &World) -> Self {
-        let file = world.dir().join("shell.addr");
+        Self::serves(Self::launch(world), world)
+    }
+
+    /// Starts its process; it may not serve yet.
+    #[must_use]
+    pub fn launch(world: &World) -> Process {
+        let file = address_file(world);
         let _ = std::fs::remove_file(&file);
         let text = |path: &Path| path.display().to_string();
         let (config, address) = (text(&world.config_path()), text(&file));
         let args = ["shell", "--config", &config, "--bind", "127.0.0.1:0", "--address-file", &address];
-        let mut process = Process::start(ringfence(), &args, &world.dir().join("shell.log"));
-        let mut found = None;
+        Process::start(ringfence(), &args, &world.dir().join("shell.log"))
+    }
+
+    /// Waits until the shell in `process` serves.
+    ///
+    /// # Panics
+    /// When it does not.
+    #[must_use]
+    pub fn serves(mut process: Process, world: &World) -> Self {
+        let (file, mut found) = (address_file(world), None);
         await_that("the shell serves", PATIENCE, || {
             assert!(process.is_running(), "the shell did not start:\n{}", process.said());
             found = std::fs::read_to_string(&file).ok().and_then(|text| text.trim().parse().ok());
@@ -43,6 +57,10 @@ impl Shell {
         });
         Self { process, address: found.expect("it was awaited") }
     }
+}
+
+fn address_file(world: &World) -> PathBuf {
+    world.dir().join("shell.addr")
 }
 
 /// One answer.

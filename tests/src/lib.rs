@@ -6,19 +6,67 @@
 pub mod audit;
 pub mod diary;
 pub mod feeder;
+pub mod fuzz;
 pub mod hammer;
+pub mod hostile;
 pub mod http;
 pub mod process;
 pub mod raw;
 pub mod world;
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 /// Held by tests that want both CPUs for themselves: one of them runs at a time.
 pub fn both_cpus() -> MutexGuard<'static, ()> {
     static TURN: Mutex<()> = Mutex::new(());
     TURN.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Keeps this thread on one CPU.
+///
+/// # Panics
+/// When it may not run there.
+pub fn pin(cpu: usize) {
+    let mut set = rustix::thread::CpuSet::new();
+    set.set(cpu);
+    rustix::thread::sched_setaffinity(None, &set).expect("a CPU of this process");
+}
+
+/// How late this machine wakes whoever slept: what no program can undercut, measured beside a test that has a deadline.
+pub struct Stalls {
+    worst_us: Arc<AtomicU64>,
+    over: Arc<AtomicBool>,
+}
+
+impl Stalls {
+    /// Begins to watch.
+    #[must_use]
+    pub fn watch() -> Self {
+        let (worst_us, over) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicBool::new(false)));
+        let (worst, ended) = (Arc::clone(&worst_us), Arc::clone(&over));
+        std::thread::spawn(move || {
+            while !ended.load(Ordering::Relaxed) {
+                let began = Instant::now();
+                std::thread::sleep(Duration::from_millis(1));
+                worst.fetch_max(began.elapsed().as_micros() as u64 - 1000, Ordering::Relaxed);
+            }
+        });
+        Self { worst_us, over }
+    }
+
+    /// The longest stall since the last look.
+    #[must_use]
+    pub fn worst(&self) -> Duration {
+        Duration::from_micros(self.worst_us.swap(0, Ordering::Relaxed))
+    }
+}
+
+impl Drop for Stalls {
+    fn drop(&mut self) {
+        self.over.store(true, Ordering::Relaxed);
+    }
 }
 
 /// A size that the environment may raise or lower.

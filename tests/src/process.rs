@@ -87,9 +87,44 @@ impl Process {
     /// # Panics
     /// When it does not end within `patience`.
     pub fn stop(mut self, patience: Duration) -> ExitStatus {
-        let pid = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw).expect("a child has a pid");
-        kill_process(pid, Signal::TERM).expect("a child can be signalled");
+        self.signal(Signal::TERM);
         self.wait(patience)
+    }
+
+    /// Sends it a signal.
+    ///
+    /// # Panics
+    /// When it is gone and was waited for.
+    pub fn signal(&self, signal: Signal) {
+        let pid = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw).expect("a child has a pid");
+        kill_process(pid, signal).expect("a child can be signalled");
+    }
+
+    /// [`favour`] for its thread `name`.
+    ///
+    /// # Panics
+    /// When it has no such thread.
+    #[must_use]
+    pub fn favour_thread(&self, name: &str) -> bool {
+        let tasks =
+            std::fs::read_dir(format!("/proc/{}/task", self.pid())).expect("a running process has threads");
+        let named =
+            |dir: &Path| std::fs::read_to_string(dir.join("comm")).is_ok_and(|comm| comm.trim() == name);
+        let task =
+            tasks.flatten().map(|entry| entry.path()).find(|path| named(path)).expect("the thread is there");
+        task.file_name().and_then(|id| id.to_str()?.parse().ok()).is_some_and(favour)
+    }
+
+    /// Memory it has in RAM, bytes.
+    ///
+    /// # Panics
+    /// When it is gone.
+    #[must_use]
+    pub fn resident_bytes(&self) -> u64 {
+        let path = format!("/proc/{}/statm", self.pid());
+        let statm = std::fs::read_to_string(path).expect("a running process has its numbers");
+        let pages = statm.split(' ').nth(1).and_then(|pages| pages.parse::<u64>().ok());
+        pages.expect("the kernel's format") * rustix::param::page_size() as u64
     }
 
     /// Closes its standard input, which tells a hammer to finish.
@@ -131,6 +166,15 @@ impl Drop for Process {
             let _ = self.child.wait();
         }
     }
+}
+
+/// Puts a thread before everything else on its CPU (`SCHED_FIFO`), so that other work on a shared machine does not
+/// count. `false`: this user may not.
+#[must_use]
+pub fn favour(thread_id: i32) -> bool {
+    let id = thread_id.to_string();
+    let chrt = Command::new("chrt").args(["--fifo", "--pid", "1", &id]).stderr(Stdio::null()).status();
+    chrt.is_ok_and(|status| status.success())
 }
 
 /// Runs the product to its end.

@@ -41,8 +41,8 @@ pub struct Raw {
     pub intents: Mapping,
     /// The gate's segment, mapped read-only.
     pub events: Mapping,
-    /// A second descriptor of the client's own segment.
-    pub intents_fd: OwnedFd,
+    /// Further descriptors of all that came: its own segment, the gate's three.
+    pub fds: [OwnedFd; 4],
 }
 
 impl Raw {
@@ -62,13 +62,13 @@ impl Raw {
             Packet::Refused { code, text } => return Err((code, text)),
             other => panic!("no answer to a hello: {other:?}"),
         };
-        let [intents, events, _market, _cache]: [OwnedFd; 4] = fds.try_into().expect("four descriptors");
-        let intents_fd = intents.try_clone().expect("a descriptor can be copied");
+        let [intents, events, market, cache]: [OwnedFd; 4] = fds.try_into().expect("four descriptors");
+        let fds = [&intents, &events, &market, &cache].map(|fd| fd.try_clone().expect("a descriptor can be copied"));
         let bytes = layout::intents_bytes(welcome.intents_slots, welcome.tape_slots);
         let intents = map_peer(intents, bytes, true).expect("the client's segment maps");
         let bytes = layout::events_bytes(welcome.events_slots);
         let events = map_peer(events, bytes, false).expect("the gate's segment maps");
-        Ok(Self { socket, welcome, intents, events, intents_fd })
+        Ok(Self { socket, welcome, intents, events, fds })
     }
 
     /// Attaches to the end.

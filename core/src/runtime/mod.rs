@@ -1,5 +1,6 @@
 //! The process around the gate: threads, rings, boot and shutdown.
 
+mod affinity;
 mod attach;
 mod boot;
 mod control;
@@ -48,6 +49,7 @@ use crate::journal::{Archiver, JournalError};
 use crate::summary::Summary;
 use crate::venue::{NullVenue, PaperConfig, PaperVenue};
 
+use affinity::KeepOff;
 use attach::Setup;
 use boot::Booted;
 use control::Control;
@@ -188,6 +190,8 @@ impl Core {
             return Err(CoreError::SpinRefused { cpus });
         }
         let run_dir_lock = lock_run_dir(&config)?;
+        // Every thread started from here on, but for the gate's own.
+        let _keep_off = KeepOff::cpu(config.pin);
         let Booted {
             gate,
             writer,

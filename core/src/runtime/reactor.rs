@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use ringfence_ipc::clock::Clock;
-use ringfence_ipc::counters::{Counter, CountersWriter};
+use ringfence_ipc::counters::{Counter, CountersWriter, Histo};
 use ringfence_ipc::handshake::Role;
 use ringfence_ipc::journal::{CloseRecord, Record, RecordWords};
 use ringfence_ipc::layout::PACE_EVENTS;
@@ -315,6 +315,9 @@ impl Reactor {
         let now_ns = self.clock.now_ns();
         self.counters.set(Counter::HeartbeatNs, now_ns);
         self.counters.set(Counter::Passes, self.passes);
+        if self.tape_now_ns.is_none() && self.pass_now_ns != 0 {
+            self.counters.record(Histo::PassNs, now_ns.saturating_sub(self.pass_now_ns));
+        }
         self.flush_tally();
         self.counters.set(Counter::ArchivedPos, self.journal.archived_pos());
         self.counters.set(Counter::DurablePos, self.journal.durable_pos());

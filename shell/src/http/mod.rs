@@ -110,6 +110,12 @@ impl App {
     }
 }
 
+/// Whether the edge reads `body`, JSON or a form, as an order: its decoder alone, for whoever tests it with bytes.
+#[must_use]
+pub fn understands_order(body: &[u8], form: bool) -> bool {
+    orders::understands(body, form)
+}
+
 /// Every route. Metrics know no other name than these.
 fn routes() -> [(&'static str, MethodRouter<Arc<App>>); 26] {
     [

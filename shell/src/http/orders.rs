@@ -76,6 +76,12 @@ fn order_request(fields: &Fields) -> Result<OrderRequest, Problem> {
     })
 }
 
+/// Whether this body is an order; it goes no further.
+pub fn understands(body: &[u8], form: bool) -> bool {
+    let fields = if form { Fields::from_form(body) } else { Fields::from_json(body) };
+    fields.and_then(|fields| order_request(&fields)).is_ok()
+}
+
 /// POST /api/order
 pub async fn place(State(app): State<Arc<App>>, request: Request<Body>) -> Result<Response<Body>, Problem> {
     let request = order_request(&Fields::read(request).await?)?;

@@ -1,4 +1,5 @@
-//! A strategy process for tests to kill: `hammer SOCKET NAME DIARY SEED new|reborn`. Ends when its standard input does.
+//! A strategy process for tests to kill: `hammer SOCKET NAME DIARY SEED new|reborn PAUSE_US`, resting so long after each burst.
+//! Ends when its standard input does.
 
 use std::io::Read as _;
 use std::path::Path;
@@ -14,12 +15,12 @@ use ringfence_tests::hammer::Hammer;
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().collect();
-    let [_, socket, name, diary, seed, birth] = args.as_slice() else {
-        eprintln!("usage: hammer SOCKET NAME DIARY SEED new|reborn");
+    let [_, socket, name, diary, seed, birth, pause_us] = args.as_slice() else {
+        eprintln!("usage: hammer SOCKET NAME DIARY SEED new|reborn PAUSE_US");
         return ExitCode::FAILURE;
     };
-    let Ok(seed) = seed.parse() else {
-        eprintln!("the seed must be a number");
+    let (Ok(seed), Ok(pause_us)) = (seed.parse(), pause_us.parse()) else {
+        eprintln!("seed and pause must be numbers");
         return ExitCode::FAILURE;
     };
     let options = AttachOptions::new(socket, Role::Strategy, name);
@@ -42,6 +43,6 @@ fn main() -> ExitCode {
     } else {
         Hammer::new(client, diary, 1, seed)
     };
-    drop(hammer.run(&stop));
+    drop(hammer.paced(Duration::from_micros(pause_us)).run(&stop));
     ExitCode::SUCCESS
 }

@@ -48,7 +48,7 @@ impl Market {
     }
 }
 
-fn verify(world: &World) {
+pub(super) fn verify(world: &World) {
     let data = world.config.data_dir.display().to_string();
     let output = ringfence_tests::process::run(&["journal", "verify", "--data", &data], &[]);
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
@@ -115,29 +115,35 @@ fn killed_gate_loses_nothing() {
 }
 
 /// A strategy process to be killed.
-struct Strategy {
-    process: Process,
+pub(super) struct Strategy {
+    pub(super) process: Process,
     diary: PathBuf,
 }
 
 impl Strategy {
     fn start(world: &World, seed: u64, birth: &str) -> Self {
+        Self::start_paced(world, seed, birth, Duration::ZERO)
+    }
+
+    /// Rests for `pause` after each burst.
+    pub(super) fn start_paced(world: &World, seed: u64, birth: &str, pause: Duration) -> Self {
         let diary = world.dir().join("diary");
         if birth == "new" {
             drop(Diary::create(&diary, DIARY_ENTRIES));
         }
         let (socket, path) = (world.config.socket_path().display().to_string(), diary.display().to_string());
-        let args = [socket.as_str(), "hammer", &path, &seed.to_string(), birth];
+        let (seed, pause_us) = (seed.to_string(), pause.as_micros().to_string());
+        let args = [socket.as_str(), "hammer", &path, &seed, birth, &pause_us];
         let log = world.dir().join("hammer.log");
         let process = Process::start(env!("CARGO_BIN_EXE_hammer").as_ref(), &args, &log);
         Self { process, diary }
     }
 
-    fn kill(self) {
+    pub(super) fn kill(self) {
         self.process.kill();
     }
 
-    fn finish(mut self) -> Vec<Words> {
+    pub(super) fn finish(mut self) -> Vec<Words> {
         self.process.close_input();
         let status = self.process.wait(PATIENCE);
         assert!(status.success(), "{}", self.process.said());

@@ -4,6 +4,10 @@
 
 mod config;
 mod guard;
+mod g12_lives;
+mod g17_memory;
+mod g5_crowd;
+mod g8_decoders;
 mod hostile;
 mod kills;
 mod limits;

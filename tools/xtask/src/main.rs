@@ -4,6 +4,7 @@
 //! output, and exits with 0 only if every step did what it should.
 
 mod bench;
+mod fuzz;
 mod soak;
 mod step;
 mod tally;
@@ -20,6 +21,8 @@ cargo xtask <command>
   test               every test: cargo's, the loom models, the accounting check; ends with `N passed, N failed, N skipped`
   loom               the loom models of the rings alone (target/loom)
   soak [--only G..]  the long versions of the proofs (docs/testing.md); hours, unless `--only` names goals
+  fuzz [--seconds N] [TARGET..]
+                     libFuzzer on every decoder (needs a C++ compiler); new inputs in target/fuzz
   bench [--quick] [--only NAME..] [--dist]
                      the benches; writes target/bench/report.json and report.md (--quick: under a minute;
                      --dist: with fat LTO, as installed)
@@ -42,6 +45,7 @@ fn main() -> ExitCode {
     match (command, rest) {
         ("test", []) => test::all(),
         ("loom", []) => test::loom_only(),
+        ("fuzz", rest) => fuzz::run(rest),
         ("soak", rest) => soak::run(rest),
         ("bench", rest) => bench::run(rest),
         ("ci-lint", []) => lint(),

@@ -65,6 +65,41 @@ const ROWS: &[Row] = &[
         filter: "g11_",
         sizes: &[("RINGFENCE_G11_INTENTS", "10000000")],
     },
+    Row {
+        goal: "G5",
+        package: "ringfence-tests",
+        target: SYSTEM,
+        filter: "g5_",
+        sizes: &[("RINGFENCE_G5_MS", "30000")],
+    },
+    Row {
+        goal: "G8",
+        package: "ringfence-tests",
+        target: SYSTEM,
+        filter: "g8_",
+        sizes: &[("RINGFENCE_G8_MUTATIONS", "5000000")],
+    },
+    Row {
+        goal: "G12",
+        package: "ringfence-tests",
+        target: SYSTEM,
+        filter: "g12_",
+        sizes: &[("RINGFENCE_G12_ROUNDS", "200")],
+    },
+    Row {
+        goal: "G17",
+        package: "ringfence-tests",
+        target: SYSTEM,
+        filter: "g17_",
+        sizes: &[("RINGFENCE_G17_KEYS", "10000000"), ("RINGFENCE_G17_SECONDS", "600")],
+    },
+    Row {
+        goal: "hostile",
+        package: "ringfence-tests",
+        target: SYSTEM,
+        filter: "hostile::",
+        sizes: &[("RINGFENCE_HANDSHAKES", "10000")],
+    },
 ];
 
 /// Runs every row, or those of the goals named after `--only`.

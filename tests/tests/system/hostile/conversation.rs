@@ -1,16 +1,20 @@
 //! The control socket under clients that do not keep to the conversation.
 
-use std::os::fd::AsFd;
+use std::collections::BTreeMap;
+use std::os::fd::{AsFd, AsRawFd as _};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 use ringfence_ipc::client::Client;
 use ringfence_ipc::counters::Counter;
 use ringfence_ipc::handshake::{ControlDone, Packet, RefusalCode, Role, socket};
+use ringfence_ipc::segment::map_peer;
 use ringfence_tests::raw::{Raw, connect, hello, receive, thrown_out};
 use ringfence_tests::world::PATIENCE;
-use ringfence_tests::{Dice, await_that};
-use rustix::fs::SealFlags;
+use ringfence_tests::{Dice, await_that, size};
+use rustix::fs::{FallocateFlags, SealFlags, fallocate, ftruncate};
 use rustix::net::SendFlags;
 
 use super::Scene;
@@ -35,7 +39,7 @@ fn seals_first() {
         let mut outcome = None;
         await_that("the name is free", PATIENCE, || {
             let Ok(hostile) = Raw::begin(&path, &hello(Role::Strategy, "hostile")) else { return false };
-            rustix::fs::fcntl_add_seals(&hostile.intents_fd, seals).unwrap();
+            rustix::fs::fcntl_add_seals(&hostile.fds[0], seals).unwrap();
             outcome = Some(hostile.mapped());
             true
         });
@@ -158,5 +162,120 @@ fn passes_fds_to_the_gate() {
     drop(write_end);
     // Nobody holds the other end any more, the gate least of all.
     assert_eq!(rustix::io::read(&read_end, &mut [0; 1]).unwrap(), 0);
+    scene.ends_with_quarantines(0);
+}
+
+/// What the gate says to one packet on a connection of its own; it is sent again while attaches come too fast.
+fn answer_to(path: &Path, bytes: &[u8]) -> (Option<RefusalCode>, u64) {
+    let mut held_back = 0;
+    loop {
+        let socket = connect(path);
+        // A gate that is quick to refuse may have hung up already.
+        let _ = rustix::net::send(&socket, bytes, SendFlags::NOSIGNAL);
+        match thrown_out(&socket).map(|(code, _)| code) {
+            Some(RefusalCode::RateLimited | RefusalCode::Full) => held_back += 1,
+            other => return (other, held_back),
+        }
+        assert!(held_back < 10_000, "the limit never lets go");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+#[test]
+fn thousands_of_handshakes_of_garbage_are_refused_by_type() {
+    let count = size("RINGFENCE_HANDSHAKES", 600);
+    let scene = Scene::new();
+    let path = scene.world.config.socket_path();
+    let good = Packet::Hello(hello(Role::Strategy, "hostile")).encode();
+    let (mut dice, mut refused, mut held_back) = (Dice::new(29), BTreeMap::new(), 0);
+    for _ in 0..count {
+        let mut bytes = good.clone();
+        // Up to three wounds to a good hello, or nothing but noise.
+        for _ in 0..=dice.below(3) {
+            let at = dice.below(bytes.len() as u64) as usize;
+            match dice.below(5) {
+                0 => bytes[at] ^= 1 << dice.below(8),
+                1 => bytes.truncate(at.max(1)),
+                2 => bytes.extend((0..dice.below(64)).map(|n| n as u8)),
+                3 => bytes[at] = dice.below(256) as u8,
+                _ => bytes = (0..=dice.below(4000)).map(|_| dice.below(256) as u8).collect(),
+            }
+        }
+        // A wounded hello may still be one.
+        if matches!(Packet::decode(&bytes), Ok(Packet::Hello(_))) {
+            continue;
+        }
+        let (code, again) = answer_to(&path, &bytes);
+        *refused.entry(format!("{code:?}")).or_insert(0_u64) += 1;
+        held_back += again;
+        assert_eq!(code, Some(RefusalCode::Protocol), "{bytes:x?}");
+    }
+    println!("handshakes: {count} made, refused {refused:?}, held back {held_back} times");
+    drop(Client::attach_patiently(scene.world.options("late"), PATIENCE).unwrap());
+    scene.ends_with_quarantines(0);
+}
+
+#[test]
+fn attaches_are_limited_to_two_hundred_a_second() {
+    let scene = Scene::new();
+    let path = scene.world.config.socket_path();
+    let began = Instant::now();
+    let (mut admitted, mut limited) = (0.0, 0);
+    while began.elapsed() < Duration::from_millis(1500) {
+        let socket = connect(&path);
+        let _ = rustix::net::send(&socket, b"not a packet", SendFlags::NOSIGNAL);
+        match thrown_out(&socket) {
+            Some((RefusalCode::RateLimited | RefusalCode::Full, _)) => limited += 1,
+            _ => admitted += 1.0,
+        }
+    }
+    // A burst of 200, then 200 a second.
+    let most = 200.0 + 200.0 * began.elapsed().as_secs_f64() + 1.0;
+    println!("attaches: {admitted} looked at, {limited} held back in {:?}", began.elapsed());
+    assert!(admitted <= most, "{admitted} of at most {most:.0}");
+    scene.ends_with_quarantines(0);
+}
+
+#[test]
+fn g6_nothing_a_served_client_holds_can_be_resized_punched_or_written() {
+    let scene = Scene::new();
+    let hostile = scene.hostile();
+    let began = Instant::now();
+    for (fd, name) in hostile.fds.iter().zip(["intents", "events", "market"]) {
+        let bytes = rustix::fs::fstat(fd).unwrap().st_size as u64;
+        let reopened = std::fs::OpenOptions::new()
+            .read(true)
+            .write(true)
+            .open(format!("/proc/self/fd/{}", fd.as_raw_fd()));
+        let punch = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
+        let attacks: [(&str, bool); 9] = [
+            ("shrinks", ftruncate(fd, 4096).is_err()),
+            ("grows", ftruncate(fd, bytes * 2).is_err()),
+            ("allocates behind the end", fallocate(fd, FallocateFlags::empty(), bytes, 4096).is_err()),
+            ("punches a hole", fallocate(fd, punch, 0, 4096).is_err()),
+            ("writes", rustix::io::pwrite(fd, b"owned", 0).is_err()),
+            ("maps it writable", map_peer(fd.try_clone().unwrap(), bytes as usize, true).is_err()),
+            ("adds a seal", rustix::fs::fcntl_add_seals(fd, SealFlags::WRITE).is_err()),
+            (
+                "maps a re-opened descriptor writable",
+                reopened.as_ref().map_or(true, |file| {
+                    map_peer(file.try_clone().unwrap().into(), bytes as usize, true).is_err()
+                }),
+            ),
+            (
+                "truncates a re-opened descriptor",
+                reopened.as_ref().map_or(true, |file| file.set_len(0).is_err()),
+            ),
+        ];
+        for (attack, refused) in attacks {
+            assert!(refused, "{name}: the kernel allowed a client that {attack}");
+        }
+    }
+    println!("g6: 9 attacks on 3 segments refused in {:?}", began.elapsed());
+    assert!(began.elapsed() < Duration::from_secs(1));
+    // Its own mapping still serves it.
+    let (mut intents, mut events) = hostile.ends();
+    intents.push1(&super::order(1, 1).encode()).unwrap().unwrap();
+    hostile.decision(&mut events);
     scene.ends_with_quarantines(0);
 }
