@@ -339,7 +339,8 @@ impl HotReader {
     #[must_use]
     pub fn end(&self) -> u64 {
         // The gate is never more than one lap ahead of the archive, and every slot it wrote says its position.
-        let (mut low, mut width) = (self.archived_pos().max(self.header.start), self.header.capacity);
+        let archived = self.archived_pos().min(POSITION_LIMIT);
+        let (mut low, mut width) = (archived.max(self.header.start), self.header.capacity);
         while width > 0 {
             let half = width / 2;
             let middle = low + half;

@@ -51,6 +51,22 @@ fn check(w: &Words, expected: u8, flags: u64) -> Result<u64, DecodeError> {
     Ok(found)
 }
 
+/// As [`check`], for what is always its event's only message and carries no levels.
+fn check_single(w: &Words, expected: u8, flags: u64) -> Result<u64, DecodeError> {
+    let found = check(w, expected, FINAL | flags)?;
+    if found & FINAL == 0 || bits(w[0], 16, 8) != 0 { Err(DecodeError::Reserved(0)) } else { Ok(found) }
+}
+
+/// Word 0 names neither levels nor a symbol.
+fn check_bare(w: &Words) -> Result<(), DecodeError> {
+    if w[0] >> 16 == 0 { Ok(()) } else { Err(DecodeError::Reserved(0)) }
+}
+
+/// Words `first` and up are reserved.
+fn check_zero_from(w: &Words, first: usize) -> Result<(), DecodeError> {
+    (first..w.len()).find(|word| w[*word] != 0).map_or(Ok(()), |word| Err(DecodeError::Reserved(word)))
+}
+
 impl Quote {
     /// To the wire. A quote is always its event's only and final message.
     #[must_use]
@@ -71,7 +87,7 @@ impl Quote {
     /// # Errors
     /// [`DecodeError`] on another kind or non-zero reserved bits.
     pub fn decode(w: &Words) -> Result<Self, DecodeError> {
-        check(w, kind::QUOTE, FINAL)?;
+        check_single(w, kind::QUOTE, 0)?;
         Ok(Self {
             symbol: (w[0] >> 48) as u16,
             event: w[1],
@@ -124,7 +140,8 @@ impl Trade {
     /// # Errors
     /// [`DecodeError`] on another kind or non-zero reserved bits.
     pub fn decode(w: &Words) -> Result<Self, DecodeError> {
-        let flags = check(w, kind::TRADE, FINAL | SELL)?;
+        let flags = check_single(w, kind::TRADE, SELL)?;
+        check_zero_from(w, 6)?;
         Ok(Self {
             symbol: (w[0] >> 48) as u16,
             event: w[1],
@@ -195,6 +212,12 @@ impl DepthDelta {
         if count > 2 {
             return Err(DecodeError::BadEnum { field: "levels", value: count });
         }
+        for absent in count as usize..2 {
+            if flags & ASK[absent] != 0 {
+                return Err(DecodeError::Reserved(0));
+            }
+            check_zero_from(w, 3 + 2 * absent)?;
+        }
         let level = |i: usize| {
             ((i as u64) < count).then(|| Level {
                 side: if flags & ASK[i] != 0 { Side::Sell } else { Side::Buy },
@@ -232,13 +255,15 @@ impl TapeEnd {
     /// # Errors
     /// [`DecodeError`] on another kind or non-zero reserved bits.
     pub fn decode(w: &Words) -> Result<Self, DecodeError> {
-        check(w, kind::TAPE_END, FINAL)?;
+        check_single(w, kind::TAPE_END, 0)?;
+        check_bare(w)?;
+        check_zero_from(w, 2)?;
         Ok(Self { event: w[1] })
     }
 }
 
 /// Lockstep: the gate has applied market event `event`; it is your turn.
-/// word 0: kind; word 1: event; word 2: now ns; word 3: symbol of the event.
+/// word 0: kind, symbol of the event; word 1: event; word 2: now ns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Step {
     /// The market event just applied.
@@ -262,6 +287,10 @@ impl Step {
     /// [`DecodeError`] on another kind or non-zero reserved bits.
     pub fn decode(w: &Words) -> Result<Self, DecodeError> {
         check(w, kind::STEP, 0)?;
+        if bits(w[0], 16, 8) != 0 {
+            return Err(DecodeError::Reserved(0));
+        }
+        check_zero_from(w, 3)?;
         Ok(Self { event: w[1], now_ns: w[2], symbol: (w[0] >> 48) as u16 })
     }
 }
@@ -286,6 +315,8 @@ impl StepDone {
     /// [`DecodeError`] on another kind or non-zero reserved bits.
     pub fn decode(w: &Words) -> Result<Self, DecodeError> {
         check(w, kind::STEP_DONE, 0)?;
+        check_bare(w)?;
+        check_zero_from(w, 2)?;
         Ok(Self { event: w[1] })
     }
 }
@@ -302,5 +333,37 @@ mod tests {
             let delta = DepthDelta { symbol: 1, event: 9, ts_ns: 7, levels, last: true, snapshot: false };
             assert_eq!(DepthDelta::decode(&delta.encode()), Ok(delta));
         }
+    }
+
+    #[test]
+    fn what_no_writer_writes_is_refused() {
+        let quote =
+            Quote { symbol: 1, event: 2, ts_ns: 3, bid_price: 4, bid_qty: 5, ask_price: 6, ask_qty: 7 };
+        let depth = DepthDelta {
+            symbol: 1,
+            event: 2,
+            ts_ns: 3,
+            levels: [Some(Level { side: Side::Buy, price: 4, qty: 5 }), None],
+            last: true,
+            snapshot: false,
+        };
+        // Every single bit that is added to a good message makes another message, or none.
+        let each_bit = |words: Words, again: &dyn Fn(&Words) -> Option<Words>| {
+            assert_eq!(again(&words), Some(words));
+            for bit in 0..7 * 64 {
+                let mut flipped = words;
+                flipped[bit / 64] ^= 1 << (bit % 64);
+                assert!(again(&flipped).is_none_or(|told| told == flipped), "bit {bit} of {words:x?}");
+            }
+        };
+        each_bit(quote.encode(), &|w| Quote::decode(w).ok().map(|quote| quote.encode()));
+        each_bit(depth.encode(), &|w| DepthDelta::decode(w).ok().map(|depth| depth.encode()));
+        each_bit(TapeEnd { event: 9 }.encode(), &|w| TapeEnd::decode(w).ok().map(|end| end.encode()));
+        let step = Step { event: 9, now_ns: 8, symbol: 7 };
+        each_bit(step.encode(), &|w| Step::decode(w).ok().map(|step| step.encode()));
+        each_bit(StepDone { event: 9 }.encode(), &|w| StepDone::decode(w).ok().map(|done| done.encode()));
+        let trade =
+            Trade { symbol: 1, event: 2, ts_ns: 3, price: 4, qty: 5, trade_id: 6, aggressor: Side::Sell };
+        each_bit(trade.encode(), &|w| Trade::decode(w).ok().map(|trade| trade.encode()));
     }
 }

@@ -31,7 +31,7 @@ fn memory(bytes: usize) -> Mapping {
 /// Writes `data` over the mapping from `offset` on, as far as it reaches.
 fn write(mapping: &Mapping, offset: usize, data: &[u8]) {
     for (at, chunk) in data.chunks(8).enumerate() {
-        let ([bytes @ ..], _) = take::<8>(chunk);
+        let (bytes, _) = take::<8>(chunk);
         let _ = mapping.store(offset + at * 8, u64::from_le_bytes(bytes));
     }
 }

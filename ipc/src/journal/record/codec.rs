@@ -386,7 +386,7 @@ impl Record {
         }
         let rest = first[0] >> 16;
         let w = first;
-        Ok(match kind {
+        let record = match kind {
             BOOT => Self::Boot(BootRecord {
                 epoch: w[1] as u16,
                 hash_seed: w[2],
@@ -456,6 +456,9 @@ impl Record {
                 now_ns: w[3],
             }),
             other => return Err(RecordError::UnknownKind(other)),
-        })
+        };
+        // The rare ones are compared with what a writer writes; the frequent two check their own reserved bits.
+        let checked = matches!(kind, DECISION | REPORT) || record.encode().slots() == slots;
+        if checked { Ok(record) } else { Err(DecodeError::Reserved(0).into()) }
     }
 }

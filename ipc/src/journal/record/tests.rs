@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::msg::{
-    DurabilityTier, Intent, OperatorExt, OrderState, Outcome, Report, ReportKind, Side, intent_flags,
+    DurabilityTier, Intent, OperatorExt, OrderState, Outcome, Report, ReportKind, Side, Words, intent_flags,
 };
 use crate::reason::{LimitId, Mode, Reason, Scope};
 use crate::symbol::Symbol;
@@ -163,4 +163,19 @@ fn a_record_cut_short_is_an_error_not_a_panic() {
         assert!(Record::decode(&words.slots()[..words.slots().len() - 1]).is_err());
     }
     assert_eq!(Record::slots_of(&[0; 7]), Err(RecordError::UnknownKind(0)));
+}
+
+#[test]
+fn a_flipped_bit_is_another_record_or_none() {
+    for record in samples() {
+        let words = record.encode();
+        let bits = words.slots().len() * 7 * 64;
+        for bit in 0..bits {
+            let mut slots: Vec<Words> = words.slots().to_vec();
+            slots[bit / 448][bit % 448 / 64] ^= 1 << (bit % 64);
+            if let Ok(other) = Record::decode(&slots) {
+                assert_eq!(other.encode().slots(), slots, "bit {bit} of {record:?} was read as {other:?}");
+            }
+        }
+    }
 }
