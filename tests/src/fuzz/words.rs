@@ -69,7 +69,13 @@ pub fn journal_record(data: &[u8]) {
     match Record::decode(slots) {
         Ok(record) => {
             assert_eq!(length, Ok(slots.len()), "{record:?}");
-            assert_eq!(record.encode().slots(), slots, "{record:?}");
+            let again = record.encode();
+            // The two frequent kinds ignore what their outcome makes meaningless; what they read stands all the same.
+            if matches!(record, Record::Decision(_) | Record::Report(_)) {
+                assert_eq!(Record::decode(again.slots()), Ok(record));
+            } else {
+                assert_eq!(again.slots(), slots, "{record:?}");
+            }
         }
         Err(error) => drop(error.to_string()),
     }

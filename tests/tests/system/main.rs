@@ -3,11 +3,11 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on must fail")]
 
 mod config;
-mod guard;
 mod g12_lives;
 mod g17_memory;
 mod g5_crowd;
 mod g8_decoders;
+mod guard;
 mod hostile;
 mod kills;
 mod limits;

@@ -166,8 +166,9 @@ fn a_record_cut_short_is_an_error_not_a_panic() {
 }
 
 #[test]
-fn a_flipped_bit_is_another_record_or_none() {
-    for record in samples() {
+fn a_flipped_bit_of_a_rare_record_is_another_record_or_none() {
+    let rare = |record: &Record| !matches!(record, Record::Decision(_) | Record::Report(_));
+    for record in samples().into_iter().filter(rare) {
         let words = record.encode();
         let bits = words.slots().len() * 7 * 64;
         for bit in 0..bits {
