@@ -190,8 +190,8 @@ impl Core {
             return Err(CoreError::SpinRefused { cpus });
         }
         let run_dir_lock = lock_run_dir(&config)?;
-        // Every thread started from here on, but for the gate's own.
-        let _keep_off = KeepOff::cpu(config.pin);
+        // Every thread started from here on, but for the gate's own. One that rests leaves room for others on its CPU.
+        let _keep_off = KeepOff::cpu(config.pin.filter(|_| config.wait == crate::config::Wait::Spin));
         let Booted {
             gate,
             writer,

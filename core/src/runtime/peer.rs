@@ -73,4 +73,6 @@ impl Peer {
 pub(super) fn refuse(socket: &OwnedFd, code: RefusalCode, text: &str) {
     // The peer may be gone already: then there is nobody to tell.
     let _ = socket::send(socket.as_fd(), &Packet::Refused { code, text: text.to_owned() }, &[]);
+    // A connection that is closed over an unread hello tells its peer of a reset before it tells it why.
+    let _ = socket::receive(socket.as_fd(), false);
 }

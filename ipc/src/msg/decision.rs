@@ -102,6 +102,9 @@ impl Decision {
         }
         let outcome = enum_field!(Outcome, w[0], 8, 8, "outcome");
         let accepted = matches!(outcome, Outcome::Accepted);
+        if accepted && w[6] != 0 {
+            return Err(DecodeError::Reserved(6));
+        }
         Ok(Self {
             outcome,
             reason: enum_field!(Reason, w[0], 16, 16, "reason"),
