@@ -63,7 +63,8 @@ impl Raw {
             other => panic!("no answer to a hello: {other:?}"),
         };
         let [intents, events, market, cache]: [OwnedFd; 4] = fds.try_into().expect("four descriptors");
-        let fds = [&intents, &events, &market, &cache].map(|fd| fd.try_clone().expect("a descriptor can be copied"));
+        let fds = [&intents, &events, &market, &cache]
+            .map(|fd| fd.try_clone().expect("a descriptor can be copied"));
         let bytes = layout::intents_bytes(welcome.intents_slots, welcome.tape_slots);
         let intents = map_peer(intents, bytes, true).expect("the client's segment maps");
         let bytes = layout::events_bytes(welcome.events_slots);
