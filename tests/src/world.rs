@@ -187,6 +187,7 @@ fn small(data_dir: PathBuf, run_dir: PathBuf) -> CoreConfig {
             intents_slots: 256,
             events_slots: 1024,
             tape_slots: 1024,
+            ..CapacityConfig::default()
         },
         cache: CacheConfig { budget_bytes: 1 << 20, max_series: 64 },
         paper: PaperModel { latency_ns: 50_000, jitter_ns: 10_000, ..PaperModel::default() },

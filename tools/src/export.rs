@@ -85,7 +85,8 @@ fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).trim_end_matches('\0').to_owned()
 }
 
-fn role(role: Role) -> &'static str {
+/// The stable word for a role.
+pub fn role(role: Role) -> &'static str {
     match role {
         Role::Strategy => "strategy",
         Role::Operator => "operator",

@@ -3,9 +3,11 @@
 mod child;
 mod core_cmd;
 mod demo;
+mod doctor;
 mod export;
 mod http_cmd;
 mod journal_cmd;
+mod look;
 mod operate_cmd;
 mod place;
 mod replay_cmd;
@@ -37,6 +39,12 @@ enum Command {
     Shell(shell_cmd::ShellArgs),
     /// Run the sample strategy over shared memory.
     Demo(demo::DemoArgs),
+    /// Watch a running gate: rates, latencies, rings, modes.
+    Top(look::top::TopArgs),
+    /// Show everything a run left, of a gate that lives or one that is dead.
+    Inspect(look::inspect::InspectArgs),
+    /// Say what this machine lacks, and what to do about it.
+    Doctor(doctor::DoctorArgs),
     /// Place an order through a running shell.
     Order(http_cmd::OrderArgs),
     /// Cancel an order through a running shell.
@@ -68,6 +76,13 @@ fn main() -> std::process::ExitCode {
         .with_target(false)
         .init();
     let outcome = match Cli::parse().command {
+        Command::Doctor(args) => match doctor::run(&args) {
+            Ok(true) => Ok(()),
+            Ok(false) => return std::process::ExitCode::FAILURE,
+            Err(error) => Err(error),
+        },
+        Command::Top(args) => look::top::run(&args),
+        Command::Inspect(args) => look::inspect::run(&args),
         Command::Up(args) => up::run(args),
         Command::Core(args) => core_cmd::run(&args),
         Command::Shell(args) => shell_cmd::run(args),

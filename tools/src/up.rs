@@ -68,13 +68,29 @@ pub struct UpArgs {
     seed: u64,
 }
 
+/// How an idle gate thread waits.
 #[derive(Clone, Copy, ValueEnum)]
-enum WaitArg {
+pub enum WaitArg {
+    /// Spin, yield, then sleep up to 50 us at a time.
     Backoff,
+    /// Never give the CPU up; needs one to spare.
     Spin,
+    /// Spin, yield, then sleep until somebody brings work.
+    Park,
 }
 
-fn parse_duration(text: &str) -> Result<Duration, String> {
+impl WaitArg {
+    /// As the core's configuration says it.
+    pub const fn wait(self) -> Wait {
+        match self {
+            Self::Backoff => Wait::Backoff,
+            Self::Spin => Wait::Spin,
+            Self::Park => Wait::Park,
+        }
+    }
+}
+
+pub fn parse_duration(text: &str) -> Result<Duration, String> {
     let (digits, unit) = text.split_at(text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len()));
     let count: u64 = digits.parse().map_err(|_| format!("`{text}` is no duration: write 90s, 5m or 1h"))?;
     match unit {
@@ -149,10 +165,7 @@ fn core_config(args: &UpArgs, data: &Path) -> anyhow::Result<CoreConfig> {
     Ok(CoreConfig {
         data_dir: data.to_owned(),
         run_dir: place::run_dir(data)?,
-        wait: match args.wait {
-            WaitArg::Backoff => Wait::Backoff,
-            WaitArg::Spin => Wait::Spin,
-        },
+        wait: args.wait.wait(),
         pin: args.pin,
         venue: VenueKind::Paper,
         lockstep: args.lockstep.then(|| Lockstep { strategies: usize::from(args.demo), seed: args.seed }),

@@ -94,6 +94,12 @@ impl GateProcess {
         Ok(Client::attach_patiently(options, PATIENCE)?)
     }
 
+    /// Where it listens.
+    #[must_use]
+    pub fn socket(&self) -> PathBuf {
+        self.config.socket_path()
+    }
+
     /// The gate's counters now.
     #[must_use]
     pub fn tally(&self) -> Tally {
@@ -216,12 +222,15 @@ venue = "null"
 [capacity]
 intents_slots = {INTENTS_SLOTS}
 events_slots = {EVENTS_SLOTS}
+max_strategies = 128
+max_clients = 128
 
 [limits]
 max_order_notional = "1000000"
 max_gross_notional = "10000000000"
 price_collar_bps = 500
 reference_max_age_ms = 86400000
+dedup_quota = {live_keys}
 
 [[symbol]]
 name = "BTCUSDT"
@@ -245,7 +254,7 @@ dedup_quota = {live_keys}
 
 [[client]]
 role = "strategy"
-name = "bench"
+name = "*"
 uid = {uid}
 
 [[client]]

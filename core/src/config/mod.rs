@@ -27,6 +27,8 @@ pub enum Wait {
     Backoff,
     /// Never give the CPU up: needs one of its own.
     Spin,
+    /// Spin, yield, then sleep until a client wakes it: an idle gate costs next to nothing, a waking one tens of us.
+    Park,
 }
 
 /// Where commands go.
@@ -142,6 +144,8 @@ pub struct CapacityConfig {
     pub events_slots: u32,
     /// Slots of a feed's tape ring; a power of two.
     pub tape_slots: u32,
+    /// A client whose full events ring keeps the gate waiting for longer is detached; it may resume, ms.
+    pub lagging_patience_ms: u64,
 }
 
 impl Default for CapacityConfig {
@@ -154,6 +158,7 @@ impl Default for CapacityConfig {
             intents_slots: 1024,
             events_slots: 4096,
             tape_slots: 16_384,
+            lagging_patience_ms: 5000,
         }
     }
 }

@@ -17,6 +17,7 @@ use ringfence_ipc::handshake::socket::{self, PeerCredentials, Received};
 use ringfence_ipc::handshake::{ControlRefusal, ControlRequest, Packet, RefusalCode, Role};
 use ringfence_ipc::reason::Mode;
 use ringfence_ipc::ring::Fault;
+use ringfence_ipc::wake::Bell;
 use tracing::{info, warn};
 
 use super::attach::{Pending, Setup};
@@ -62,6 +63,8 @@ pub(super) struct Control {
     /// The gate thread looks at it in every pass.
     pub kill: Arc<AtomicUsize>,
     pub kill_file: KillFile,
+    /// Wake the gate's threads, where they may park.
+    pub bells: Vec<Bell>,
 }
 
 /// The running control thread.
@@ -211,6 +214,7 @@ impl Loop {
             role: Role::Observer,
             strategy: 0,
             asking: false,
+            bells: Vec::new(),
             outgoing: VecDeque::new(),
         });
         Ok(())
@@ -283,9 +287,10 @@ impl Loop {
         // A ticket outlives every attachment it resumes: were a new one given each time, a gate killed between writing
         // it down and telling the client would leave the client with one that no longer counts.
         let ticket = hello.ticket.map_or_else(Registry::new_ticket, Ok).map_err(internal)?;
-        let (pending, welcome) =
+        let (mut pending, welcome) =
             self.control.setup.prepare(hello, peer.client, &admitted, ticket).map_err(internal)?;
         let sent = socket::send(peer.socket.as_fd(), &Packet::Welcome(welcome), &pending.fds());
+        peer.bells = std::mem::take(&mut pending.bells);
         sent.map_err(internal)?;
         peer.stage = Stage::Mapped(Box::new(pending));
         Ok(())
@@ -363,17 +368,22 @@ impl Loop {
         if let Some(pidfd) = &peer.pidfd {
             let _ = registry.deregister(&mut SourceFd(&pidfd.as_raw_fd()));
         }
+        self.control.setup.beds.remove(&peer.bells);
         if peer.client != 0 {
             self.control.registry.release(peer.role, peer.strategy);
         }
     }
 
     fn exchange_mail(&mut self) {
+        let work = !self.mail.is_empty() || self.control.kill.load(Ordering::Relaxed) != 0;
         while let Some(message) = self.mail.pop_front() {
             if let Err(rtrb::PushError::Full(message)) = self.control.to_gate.push(message) {
                 self.mail.push_front(message);
                 break;
             }
+        }
+        if work {
+            self.control.bells.iter_mut().for_each(Bell::ring_if_parked);
         }
         while let Ok((client, fault)) = self.control.paper_faults.try_recv() {
             warn!(client, %fault, "the feed's tape broke the ring protocol: feed detached");
@@ -392,6 +402,14 @@ impl Loop {
             FromGate::Retired { port, fault } => {
                 if let Some(fault) = fault {
                     warn!(client = port.client, ?fault, "client detached by the gate");
+                }
+                match fault {
+                    Some(PortFault::Ring(_)) => {
+                        let count = self.control.registry.quarantine(port.role, port.strategy);
+                        self.control.counters.set(Counter::QuarantinedClients, count);
+                    }
+                    Some(PortFault::Lagging) => self.control.counters.inc(Counter::LaggingDetached),
+                    _ => {}
                 }
                 if let Some(at) = self.find(port.client) {
                     if let (Some(Some(peer)), Some(fault)) = (self.peers.get_mut(at), fault) {
@@ -433,6 +451,8 @@ impl Loop {
         }
         peer.outgoing.push_back(Packet::Active { journal_position: position });
         self.control.counters.inc(Counter::Attaches);
+        let quarantined = self.control.registry.served(peer.role, peer.strategy);
+        self.control.counters.set(Counter::QuarantinedClients, quarantined);
         info!(client, role = ?peer.role, strategy = peer.strategy, pid = peer.credentials.pid, "client attached");
     }
 

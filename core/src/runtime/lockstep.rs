@@ -28,8 +28,7 @@ const UPDATES_PER_STEP: usize = 4096;
 
 impl Reactor {
     /// Runs the whole tape in turns, then serves what is left like any gate until told to stop.
-    pub(super) fn run_lockstep(&mut self, settings: &Lockstep, wait: Wait) {
-        let mut waiter = Waiter::new(wait);
+    pub(super) fn run_lockstep(&mut self, settings: &Lockstep, waiter: &mut Waiter) {
         while !self.stopping && self.strategies().len() < settings.strategies {
             let busy = self.idle_pass();
             waiter.after_pass(busy);

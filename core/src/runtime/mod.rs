@@ -1,6 +1,7 @@
 //! The process around the gate: threads, rings, boot and shutdown.
 
 mod attach;
+mod beds;
 mod boot;
 mod control;
 mod intents;
@@ -25,6 +26,7 @@ mod tests;
 mod venue_port;
 mod vigil;
 mod wait;
+mod watch;
 
 use std::fs::{File, TryLockError};
 use std::io;
@@ -39,7 +41,7 @@ use ringfence_ipc::layout;
 use ringfence_ipc::market::MarketWriter;
 use ringfence_ipc::msg::Command;
 use ringfence_ipc::segment::{GateSegment, SegmentError};
-use tracing::{error, info};
+use tracing::{error, info, warn};
 
 use crate::config::{ConfigError, CoreConfig, VenueKind};
 use crate::gate::{ApplyError, Space};
@@ -48,6 +50,7 @@ use crate::summary::Summary;
 use crate::venue::{NullVenue, PaperConfig, PaperVenue};
 
 use attach::Setup;
+use beds::Beds;
 use boot::Booted;
 use control::Control;
 use mailbox::{FromGate, MAILBOX_SLOTS};
@@ -61,6 +64,7 @@ pub use switches::KILL_BY_SIGNAL;
 use venue_port::{
     BLANK_COMMAND, BLANK_REPORT, COMMAND_SLOTS, REPORT_SLOTS, VenuePort, touched_ring, touched_vec,
 };
+use wait::Waiter;
 
 /// Why a core cannot start or go on.
 #[derive(Debug, thiserror::Error)]
@@ -126,9 +130,12 @@ pub enum CoreError {
         /// What happened.
         what: String,
     },
+    /// The system has no descriptor left for the gate's beds.
+    #[error("--wait park: {0}; raise `ulimit -n`")]
+    Bells(io::Error),
     /// Spinning needs a CPU of its own.
     #[error(
-        "--wait spin needs more than {cpus} CPUs: the gate would starve the processes it serves; use backoff"
+        "--wait spin needs more than {cpus} CPU: the gate would starve the processes it serves; use backoff or park"
     )]
     SpinRefused {
         /// CPUs there are.
@@ -187,6 +194,7 @@ impl Core {
             return Err(CoreError::SpinRefused { cpus });
         }
         let run_dir_lock = lock_run_dir(&config)?;
+        link_data(&config);
         let Booted {
             gate,
             writer,
@@ -211,6 +219,7 @@ impl Core {
         let market_writer = MarketWriter::new(market.mapping(), &symbols, 1)?;
         let cache = Arc::new(cache_segment(&config.cache)?);
         let nodes = Nodes::new(&cache, &config.cache)?;
+        let beds = Beds::new(&config, market.mapping())?;
         let (to_gate, inbox) = rtrb::RingBuffer::new(MAILBOX_SLOTS);
         let (outbox, from_gate) = rtrb::RingBuffer::new(MAILBOX_SLOTS);
         let stop = Arc::new(AtomicBool::new(false));
@@ -245,6 +254,8 @@ impl Core {
                     counters: counters.clone(),
                     base_event,
                     stop: Arc::clone(&paper_stop),
+                    bed: beds.venue.clone(),
+                    neighbours: Beds::bells([&beds.gate])?,
                 };
                 (VenuePort::Paper { commands, reports }, Some((thread, to_paper)))
             }
@@ -263,6 +274,7 @@ impl Core {
             journal: JournalPaths { hot: config.hot_path(), archive: config.journal_dir() },
             market: Arc::clone(&market),
             cache,
+            beds: beds.clone(),
             dedup_quota,
             tape_event: Box::new(move || tape_counters.get(Counter::MarketEvents)),
         };
@@ -282,6 +294,7 @@ impl Core {
             max_strategies: usize::from(capacity.max_strategies),
             kill: Arc::clone(&kill),
             kill_cancels_orders: config.kill_cancels_orders,
+            lagging_patience_ns: config.capacity.lagging_patience_ms.saturating_mul(1_000_000),
         });
         reactor.records = records;
         reactor.base_event = base_event;
@@ -302,9 +315,11 @@ impl Core {
             counters: reactor.counters.clone(),
             kill,
             kill_file: KillFile::new(config.kill_path()),
+            bells: Beds::bells([&beds.gate, &beds.venue])?,
         };
+        let waiter = Waiter::in_bed(config.wait, beds.gate.clone(), Beds::bells([&beds.venue])?);
         let paper = paper_thread.map(|thread| spawn("ringfence-paper", move || thread.run())).transpose()?;
-        let gate = spawn_gate(reactor, reentry, &config, on_gate_thread)?;
+        let gate = spawn_gate(reactor, reentry, waiter, &config, on_gate_thread)?;
         let control = spawn("ringfence-ctl", move || control.run())?;
         info!(epoch, socket = %config.socket_path().display(), "gate is running");
         Ok(Self {
@@ -346,7 +361,8 @@ impl Core {
         self.archiver.stop()?;
         let reader = CountersReader::open(&self.config.counters_path())?;
         let summary = summary::build(&gate, &self.symbols, &reader, records, self.epoch, &state_hash);
-        for path in [self.config.socket_path(), self.config.hot_path(), self.config.counters_path()] {
+        let link = self.config.run_dir.join(DATA_LINK);
+        for path in [self.config.socket_path(), self.config.hot_path(), self.config.counters_path(), link] {
             if let Err(error) = std::fs::remove_file(&path)
                 && error.kind() != io::ErrorKind::NotFound
             {
@@ -370,6 +386,19 @@ fn lock_run_dir(config: &CoreConfig) -> Result<File, CoreError> {
         TryLockError::Error(source) => refused(source),
     })?;
     Ok(dir)
+}
+
+/// In the run directory: where the run's data lie, for whoever finds only this directory.
+const DATA_LINK: &str = "data";
+
+fn link_data(config: &CoreConfig) {
+    let link = config.run_dir.join(DATA_LINK);
+    let _ = std::fs::remove_file(&link);
+    let linked =
+        std::path::absolute(&config.data_dir).and_then(|data| std::os::unix::fs::symlink(data, &link));
+    if let Err(error) = linked {
+        warn!(link = %link.display(), %error, "the run directory does not name its data");
+    }
 }
 
 fn open_counters(config: &CoreConfig) -> Result<CountersWriter, SegmentError> {
@@ -409,10 +438,11 @@ fn join<T>(name: &'static str, handle: JoinHandle<T>) -> Result<T, CoreError> {
 fn spawn_gate(
     mut reactor: Reactor,
     reentry: Vec<Command>,
+    mut waiter: Waiter,
     config: &CoreConfig,
     on_gate_thread: OnGateThread,
 ) -> Result<JoinHandle<Reactor>, CoreError> {
-    let (pin, wait, lockstep) = (config.pin, config.wait, config.lockstep.clone());
+    let (pin, lockstep) = (config.pin, config.lockstep.clone());
     spawn("ringfence-gate", move || {
         if let Some(id) = pin
             && !core_affinity::set_for_current(core_affinity::CoreId { id })
@@ -425,12 +455,23 @@ fn spawn_gate(
             }
             reactor.venue.push(&command, reactor.now_ns());
         }
+        touch_stack();
         on_gate_thread();
         match &lockstep {
-            Some(settings) => reactor.run_lockstep(settings, wait),
-            None => reactor.run(wait),
+            Some(settings) => reactor.run_lockstep(settings, &mut waiter),
+            None => reactor.run(&mut waiter),
         }
         let _ = reactor.outbox.push(FromGate::Stopped);
         reactor
     })
+}
+
+/// Stack that the gate thread may use: far more than its deepest call.
+const STACK_TOUCHED_BYTES: usize = 256 << 10;
+
+/// Writes to the stack below once, so that no decision is the first to reach a page of it.
+#[inline(never)]
+fn touch_stack() {
+    let mut stack = [0u8; STACK_TOUCHED_BYTES];
+    std::hint::black_box(&mut stack);
 }

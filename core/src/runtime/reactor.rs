@@ -21,8 +21,8 @@ use super::quotes::Quotes;
 use super::switches::RECORDS_PER_ACT;
 use super::venue_port::{BLANK_REPORT, REPORT_SLOTS, VenuePort, touched_vec};
 use super::vigil::Vigil;
-use super::wait::Waiter;
-use crate::config::Wait;
+use super::wait::{Rest, Waiter};
+use super::watch::Watch;
 use crate::gate::{Gate, Space};
 use crate::journal::{Class, Writer};
 
@@ -50,7 +50,7 @@ pub(super) struct Reactor {
     pub outbox: rtrb::Producer<FromGate>,
     pub ports: Vec<Option<Box<ClientPort>>>,
     /// Places in `ports` that are taken, so that a pass touches nobody else.
-    active: Vec<u16>,
+    pub active: Vec<u16>,
     pub by_strategy: Vec<u16>,
     pub reports: Vec<Report>,
     /// Intents of the client that is being served.
@@ -71,6 +71,7 @@ pub(super) struct Reactor {
     pub kill: Arc<AtomicUsize>,
     pub kill_cancels_orders: bool,
     pub vigil: Vigil,
+    pub watch: Watch,
 }
 
 /// Counts not yet in the counters file: kept in registers and one private line, written out at every chore.
@@ -80,6 +81,7 @@ pub(super) struct Tally {
     pub accepted: u64,
     pub commands: u64,
     pub reports: u64,
+    pub busy_passes: u64,
 }
 
 /// What [`Reactor::new`] puts together.
@@ -97,6 +99,7 @@ pub(super) struct Parts {
     pub max_strategies: usize,
     pub kill: Arc<AtomicUsize>,
     pub kill_cancels_orders: bool,
+    pub lagging_patience_ns: u64,
 }
 
 impl Reactor {
@@ -127,15 +130,29 @@ impl Reactor {
             kill: parts.kill,
             kill_cancels_orders: parts.kill_cancels_orders,
             vigil: Vigil::new(0, 0),
+            watch: Watch::new(parts.lagging_patience_ns),
         }
     }
 
     /// Runs until told to stop.
-    pub fn run(&mut self, wait: Wait) {
-        let mut waiter = Waiter::new(wait);
+    pub fn run(&mut self, waiter: &mut Waiter) {
         while !self.stopping {
             let busy = self.pass();
-            waiter.after_pass(busy);
+            let rest = waiter.after_pass(busy);
+            if rest != Rest::None {
+                self.rested(rest);
+            }
+        }
+    }
+
+    /// After a sleep: passes are rare then, so what waits for their number is done now.
+    #[cold]
+    pub fn rested(&mut self, rest: Rest) {
+        self.counters.inc(Counter::Parks);
+        if rest == Rest::Woken {
+            self.counters.inc(Counter::ParksWoken);
+        } else {
+            self.chores();
         }
     }
 
@@ -157,7 +174,9 @@ impl Reactor {
             turn += usize::from(self.active.get(turn) == Some(&at));
         }
         self.passes += 1;
+        self.tally.busy_passes += u64::from(busy);
         if self.passes.is_multiple_of(PASSES_PER_CHORE) {
+            self.time_pass();
             self.chores();
         }
         busy
@@ -176,6 +195,11 @@ impl Reactor {
             self.pass_now_ns = self.now_ns();
         }
         self.pass_now_ns
+    }
+
+    /// When this pass first needed the time; in lockstep, and when it never did, `None`.
+    pub fn pass_began_ns(&self) -> Option<u64> {
+        Some(self.pass_now_ns).filter(|began_ns| *began_ns != 0 && self.tape_now_ns.is_none())
     }
 
     /// Writes a record down; room was looked at before.
@@ -226,6 +250,7 @@ impl Reactor {
         self.counters.add(Counter::Accepted, tally.accepted);
         self.counters.add(Counter::Commands, tally.commands);
         self.counters.add(Counter::Reports, tally.reports);
+        self.counters.add(Counter::BusyPasses, tally.busy_passes);
         self.counters.set(Counter::JournalRecords, self.records);
         self.counters.set(Counter::JournalPos, self.journal.position());
     }
@@ -280,6 +305,7 @@ impl Reactor {
         }
         self.ports[at] = Some(port);
         self.active.push(at as u16);
+        self.show_client(at);
         self.pace(self.clock.now_ns());
         self.counters.set(Counter::JournalPos, self.journal.position());
         let _ = self.outbox.push(FromGate::Attached { client, position: self.journal.position() });
@@ -295,6 +321,7 @@ impl Reactor {
             return;
         }
         let Some(port) = self.ports[at].take() else { return };
+        self.counters.hide_client(at);
         self.active.retain(|place| usize::from(*place) != at);
         self.nodes.cache.release_all(port.client);
         let strategy: StrategyId = port.strategy;
@@ -305,7 +332,6 @@ impl Reactor {
         }
         if matches!(fault, Some(PortFault::Ring(_))) {
             self.counters.inc(Counter::Faults);
-            self.counters.inc(Counter::QuarantinedClients);
         }
         let _ = self.outbox.push(FromGate::Retired { port, fault });
     }
@@ -325,6 +351,7 @@ impl Reactor {
         if self.tape_now_ns.is_none() {
             self.keep_vigil(now_ns);
         }
+        self.watch_clients(now_ns);
     }
 
     /// Tells feeds how far they may run: a window beyond the slowest paced strategy that still reads; 0 is no bound.

@@ -11,6 +11,8 @@ use crate::msg::Words;
 pub const MAX_PACKET_BYTES: usize = 4096;
 /// Missed events that fit one packet: each is one or two slots of 56 bytes and a count byte.
 pub const MISSED_PER_PACKET: usize = 32;
+/// Eventfds that one welcome brings at most.
+pub const MAX_BELLS: usize = 2;
 
 const HELLO: u8 = 1;
 const WELCOME: u8 = 2;
@@ -91,6 +93,7 @@ impl Packet {
                 out.extend(w.cache_bytes.to_le_bytes());
                 out.extend(w.ticket.0);
                 out.extend(w.tape_event.to_le_bytes());
+                out.push(w.bells);
             }
             Self::Mapped => out.push(MAPPED),
             Self::Missed(events) => {
@@ -162,6 +165,7 @@ impl Packet {
                 cache_bytes: r.u64()?,
                 ticket: Ticket(r.array()?),
                 tape_event: r.u64()?,
+                bells: r.bells()?,
             }),
             MAPPED => Self::Mapped,
             MISSED => {
@@ -286,6 +290,10 @@ impl<'a> Reader<'a> {
             _ => Err(HandshakeError::Field(field)),
         }
     }
+    fn bells(&mut self) -> Result<u8, HandshakeError> {
+        let bells = self.u8()?;
+        if usize::from(bells) <= MAX_BELLS { Ok(bells) } else { Err(HandshakeError::Field("bells")) }
+    }
     fn option<const N: usize>(&mut self) -> Result<Option<[u8; N]>, HandshakeError> {
         if self.bool("option")? { Ok(Some(self.array()?)) } else { Ok(None) }
     }
@@ -339,6 +347,7 @@ mod tests {
                 cache_bytes: 16384,
                 ticket: Ticket([1; 16]),
                 tape_event: 5,
+                bells: 2,
             }),
             Packet::Mapped,
             Packet::Missed(vec![vec![[1; 7]], vec![[2; 7], [3; 7]]]),

@@ -20,8 +20,9 @@ cargo xtask <command>
   test               every test: cargo's, the loom models, the accounting check; ends with `N passed, N failed, N skipped`
   loom               the loom models of the rings alone (target/loom)
   soak [--only G..]  the long versions of the proofs (docs/testing.md); hours, unless `--only` names goals
-  bench [--quick] [--only NAME..] [--dist]
+  bench [--quick] [--sweep] [--only NAME..] [--dist]
                      the benches; writes target/bench/report.json and report.md (--quick: under a minute;
+                     --sweep: instead of the usual rows 1 to 64 strategy processes on one gate;
                      --dist: with fat LTO, as installed)
   ci-lint            rustfmt --check, clippy and rustdoc, warnings refused
   help               this

@@ -49,7 +49,7 @@ const ROWS: &[Row] = &[
         package: "ringfence-ipc",
         target: MEMORY,
         filter: "g7_",
-        sizes: &[("RINGFENCE_G7_STRESS_MS", "60000")],
+        sizes: &[("RINGFENCE_G7_STRESS_MS", "60000"), ("RINGFENCE_G7_WAKES", "2000000")],
     },
     Row {
         goal: "G9",

@@ -8,7 +8,7 @@ use ringfence_ipc::ring::{Consumer, Producer};
 use ringfence_ipc::view::{WriteSlots, WriteWord};
 
 use super::model::Ask;
-use crate::runtime::port::ClientPort;
+use crate::runtime::port::{About, ClientPort};
 
 const INTENTS_SLOTS: usize = 64;
 /// Small enough for a client that does not read to be noticed.
@@ -106,6 +106,9 @@ impl Client {
             market_seen: None,
             paced_limit: None,
             draining: false,
+            lagging: WriteWord::heap(),
+            lagging_since_ns: 0,
+            about: About::default(),
             seen: (0, 0),
         };
         self.rings = Some(Rings {

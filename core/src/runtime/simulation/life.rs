@@ -90,6 +90,7 @@ impl World {
             max_strategies: usize::from(self.setting.cap.max_strategies),
             kill: Arc::default(),
             kill_cancels_orders: false,
+            lagging_patience_ns: u64::MAX,
         });
         reactor.tape_now_ns = Some(self.now_ns);
         for command in &commands {
