@@ -5,7 +5,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use ringfence_core::config::{
-    CacheConfig, CapacityConfig, ClientConfig, CoreConfig, JournalConfig, Limits, PaperModel, StormConfig,
+    CacheConfig, CapacityConfig, ClientConfig, CoreConfig, JournalConfig, Limits, PaperModel, ShellSection,
+    StormConfig,
     StrategyConfig, SymbolConfig, VenueKind, Wait,
 };
 use ringfence_core::runtime::Core;
@@ -55,7 +56,7 @@ impl World {
     /// # Panics
     /// When it cannot be written.
     pub fn save(&self) {
-        let text = toml::to_string_pretty(&self.config).expect("a configuration is TOML");
+        let text = self.config.to_toml();
         std::fs::write(self.config_path(), text).expect("the configuration can be written");
     }
 
@@ -174,6 +175,7 @@ fn small(data_dir: PathBuf, run_dir: PathBuf) -> CoreConfig {
     CoreConfig {
         data_dir,
         run_dir,
+        currency: "USDT".into(),
         wait: Wait::Backoff,
         pin: None,
         venue: VenueKind::Paper,
@@ -193,6 +195,8 @@ fn small(data_dir: PathBuf, run_dir: PathBuf) -> CoreConfig {
         limits: Limits::default(),
         storm: StormConfig::default(),
         kill_cancels_orders: true,
+        shell: ShellSection::default(),
+        accounts: Vec::new(),
         symbols: vec![SymbolConfig {
             name: "BTCUSDT".into(),
             tick: "0.01".into(),

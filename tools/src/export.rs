@@ -25,6 +25,8 @@ pub fn json(position: u64, record: &Record) -> Value {
             "config_version": limit.config_version})
         }
         Record::Control(control) => control_json(control),
+        Record::Config(c) => json!({"kind": "config", "origin": c.origin.name(), "version": c.version,
+            "changes": c.changes, "client": c.client, "digest": format!("{:032x}", c.digest), "now_ns": c.now_ns}),
         Record::Capacity(c) => json!({"kind": "capacity", "order_slots": c.order_slots,
             "max_positions": c.max_positions, "max_symbols": c.max_symbols, "max_strategies": c.max_strategies,
             "max_accounts": c.max_accounts, "now_ns": c.now_ns}),

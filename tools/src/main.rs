@@ -1,6 +1,7 @@
 //! The one Ringfence binary: it starts itself as every process of the product.
 
 mod child;
+mod config_cmd;
 mod core_cmd;
 mod demo;
 mod export;
@@ -51,6 +52,9 @@ enum Command {
     Rearm(operate_cmd::RearmArgs),
     /// Show what passes, or set the mode.
     Mode(operate_cmd::ModeArgs),
+    /// Check and show configurations, or tell a running gate to read its own again.
+    #[command(subcommand)]
+    Config(config_cmd::ConfigCommand),
     /// Read the journal of a run.
     #[command(subcommand)]
     Journal(journal_cmd::JournalCommand),
@@ -79,6 +83,7 @@ fn main() -> std::process::ExitCode {
         Command::Halt(args) => operate_cmd::halt(&args),
         Command::Rearm(args) => operate_cmd::rearm(&args),
         Command::Mode(args) => operate_cmd::mode(&args),
+        Command::Config(command) => config_cmd::run(&command),
         Command::Journal(command) => journal_cmd::run(&command),
         Command::Replay(args) => replay_cmd::run(&args),
     };

@@ -56,6 +56,12 @@ pub struct Limits {
     /// Keys remembered per strategy.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub dedup_quota: Option<i64>,
+    /// How far a client's clock may run ahead.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_clock_skew_ms: Option<i64>,
+    /// Shortest time between two journalled marks of a symbol.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mark_interval_ms: Option<i64>,
     /// 1: intents without a key are allowed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub allow_keyless: Option<i64>,
@@ -111,6 +117,8 @@ impl Limits {
             (LimitId::ExposureMaxSymbols, self.exposure_max_symbols),
             (LimitId::DedupTtlNs, scaled(self.dedup_ttl_s, 1_000_000_000)),
             (LimitId::DedupQuota, self.dedup_quota),
+            (LimitId::MaxClockSkewNs, scaled(self.max_clock_skew_ms, 1_000_000)),
+            (LimitId::MarkIntervalNs, scaled(self.mark_interval_ms, 1_000_000)),
             (LimitId::AllowKeyless, self.allow_keyless),
         ] {
             if let Some(value) = value {

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use ringfence_ipc::handshake::Role;
 use ringfence_ipc::journal::LimitRecord;
+use ringfence_ipc::msg::StrategyId;
 use ringfence_ipc::reason::Scope;
 use ringfence_ipc::symbol::{Symbol, parse_scaled};
 use serde::{Deserialize, Serialize};
@@ -12,11 +13,26 @@ use crate::gate::Capacity;
 
 mod cache;
 mod guard;
+pub mod keys;
 mod limits;
+mod reference;
+mod setting;
+mod shell;
+mod source;
+#[cfg(test)]
+mod tests;
+mod text;
+mod unit;
 
 pub use cache::CacheConfig;
 pub use guard::{Levels, StormConfig};
 pub use limits::Limits;
+pub use reference::reference;
+pub use shell::ShellSection;
+pub(crate) use source::leaves;
+pub use source::{ConfigSource, Loaded, Origin};
+pub use text::KeyError;
+pub use unit::{Measure, UnitError};
 
 /// How an idle thread waits.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
@@ -48,6 +64,9 @@ pub struct CoreConfig {
     pub data_dir: PathBuf,
     /// Socket, hot journal and counters; on tmpfs.
     pub run_dir: PathBuf,
+    /// What money is counted in.
+    #[serde(default = "default_currency")]
+    pub currency: String,
     /// How the gate thread waits.
     #[serde(default)]
     pub wait: Wait,
@@ -81,6 +100,12 @@ pub struct CoreConfig {
     /// The kill switch cancels every open order too, unless whoever pulls it says otherwise.
     #[serde(default = "yes")]
     pub kill_cancels_orders: bool,
+    /// The shell: HTTP and the market source.
+    #[serde(default)]
+    pub shell: ShellSection,
+    /// Accounts with limits of their own.
+    #[serde(default, rename = "account")]
+    pub accounts: Vec<AccountConfig>,
     /// The symbol table; a symbol's id is its place in this list.
     #[serde(default, rename = "symbol")]
     pub symbols: Vec<SymbolConfig>,
@@ -208,6 +233,21 @@ pub struct SymbolConfig {
     pub limits: Limits,
 }
 
+/// One account.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct AccountConfig {
+    /// Its id.
+    pub id: u16,
+    /// Its limits.
+    #[serde(default)]
+    pub limits: Limits,
+}
+
+fn default_currency() -> String {
+    "USDT".to_owned()
+}
+
 /// One strategy.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
@@ -257,25 +297,39 @@ pub enum ConfigError {
         /// What and where.
         message: String,
     },
+    /// One key is wrong.
+    #[error("{origin}: {error}")]
+    Key {
+        /// Who said it.
+        origin: Origin,
+        /// What is wrong.
+        error: Box<KeyError>,
+    },
     /// A value cannot work.
     #[error("{0}")]
     Value(String),
 }
 
 impl CoreConfig {
-    /// Reads and checks `path`.
+    /// Reads and checks `path` and this process's environment.
     ///
     /// # Errors
     /// [`ConfigError`], naming the key.
     pub fn load(path: &Path) -> Result<Self, ConfigError> {
-        let text = std::fs::read_to_string(path)
-            .map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
-        let config: Self = toml::from_str(&text)
-            .map_err(|error| ConfigError::Parse { path: path.to_owned(), message: error.to_string() })?;
-        config.symbol_table()?;
-        config.limit_records(0)?;
-        config.cache.check()?;
-        Ok(config)
+        Ok(ConfigSource::new(path).load()?.config)
+    }
+
+    /// That the parts fit each other.
+    ///
+    /// # Errors
+    /// [`ConfigError::Value`], naming the key.
+    pub fn check(&self) -> Result<(), ConfigError> {
+        self.symbol_table()?;
+        self.limit_records(0)?;
+        if !self.journal.hot_bytes.is_power_of_two() {
+            return Err(ConfigError::Value("journal.hot_size must be a power of two".into()));
+        }
+        self.cache.check()
     }
 
     /// The checked symbol table.
@@ -309,23 +363,31 @@ impl CoreConfig {
     /// [`ConfigError::Value`] naming the limit.
     pub fn limit_records(&self, now_ns: u64) -> Result<Vec<LimitRecord>, ConfigError> {
         let mut records = Vec::new();
-        self.limits.push_records(Scope::Global, 0, None, now_ns, &mut records)?;
-        self.storm.push_records(now_ns, &mut records)?;
-        for (id, symbol) in self.symbols.iter().enumerate() {
-            symbol.limits.push_records(
-                Scope::Symbol,
-                id as u16,
-                Some(symbol.qty_scale),
-                now_ns,
-                &mut records,
-            )?;
+        let mut push = |limits: &Limits, scope: Scope, id: u16| {
+            limits.push_records(scope, id, self.quantity(scope, id).1, now_ns, &mut records)
+        };
+        push(&self.limits, Scope::Global, 0)?;
+        self.accounts.iter().try_for_each(|account| push(&account.limits, Scope::Account, account.id))?;
+        for (symbol, id) in self.symbols.iter().zip(0..) {
+            push(&symbol.limits, Scope::Symbol, id)?;
         }
-        for (id, strategy) in self.strategies.iter().enumerate() {
-            // A strategy's quantity limits apply to every symbol: they must mean the same in each of them.
-            let scales: Vec<u8> = self.symbols.iter().map(|s| s.qty_scale).collect();
-            let same = scales.windows(2).all(|pair| pair[0] == pair[1]);
-            let scale = if same { scales.first().copied() } else { None };
-            strategy.limits.push_records(Scope::Strategy, id as u16 + 1, scale, now_ns, &mut records)?;
+        for (strategy, id) in self.strategies.iter().zip(1..) {
+            push(&strategy.limits, Scope::Strategy, id)?;
+        }
+        self.storm.push_records(now_ns, &mut records)?;
+        Ok(records)
+    }
+
+    /// As [`Self::limit_records`], with the ids that the strategies of the list have in the journal.
+    ///
+    /// # Errors
+    /// [`ConfigError::Value`] naming the limit.
+    pub fn resolved_limits(&self, ids: &[StrategyId], now_ns: u64) -> Result<Vec<LimitRecord>, ConfigError> {
+        let mut records = self.limit_records(now_ns)?;
+        for record in records.iter_mut().filter(|record| record.scope == Scope::Strategy) {
+            if let Some(id) = ids.get(usize::from(record.scope_id) - 1) {
+                record.scope_id = *id;
+            }
         }
         Ok(records)
     }

@@ -149,6 +149,14 @@ impl Gate {
         .get(limit)
     }
 
+    /// The version of the configuration in force, and the digest of the file's limits that it stands on; `None`: the
+    /// records of that version are not all there, as when the gate died while it wrote them.
+    #[must_use]
+    pub fn config(&self) -> (u64, Option<u128>) {
+        let config = &self.config;
+        (config.version, (config.version > 0 && config.missing == 0).then_some(config.digest))
+    }
+
     /// Every limit that is set: scope, id, limit, value.
     pub fn limits(&self) -> impl Iterator<Item = (Scope, u16, LimitId, i64)> + '_ {
         let sets = &self.limit_sets;

@@ -3,12 +3,12 @@
 use std::path::PathBuf;
 
 use ringfence_ipc::clock::Clock;
-use ringfence_ipc::journal::{AttachRecord, BootRecord, LimitRecord, Record, StrategyRecord};
+use ringfence_ipc::journal::{AttachRecord, BootRecord, ConfigOrigin, LimitRecord, Record, StrategyRecord};
 use ringfence_ipc::msg::Command;
-use ringfence_ipc::reason::Scope;
 use ringfence_ipc::symbol::Symbol;
 
 use super::CoreError;
+use super::limits;
 use super::registry::{Registry, random_bytes, strategy_record};
 use crate::config::CoreConfig;
 use crate::gate::{Capacity, Gate, Reentry};
@@ -134,7 +134,7 @@ pub(super) fn recover<M: Medium>(opened: &mut Opened<M>, gate: &mut Gate) -> Res
             Record::Mark(mark) => past.last_ns = past.last_ns.max(mark.now_ns),
             Record::Close(close) => past.last_ns = past.last_ns.max(close.now_ns),
             Record::Control(control) => past.last_ns = past.last_ns.max(control.now_ns),
-            Record::Limit(_) | Record::Capacity(_) => {}
+            Record::Limit(_) | Record::Capacity(_) | Record::Config(_) => {}
         }
     }
     Ok(past)
@@ -181,28 +181,21 @@ impl Start {
         Ok(())
     }
 
+    /// The strategies of the file, and its limits unless they are those of the last start or reload: what an operator
+    /// has set since stays until the file says something new. Limits come first: a strategy's dedup quota is read when
+    /// its tables are built.
     fn configured(&mut self, config: &CoreConfig, registry: &mut Registry) -> Result<(), CoreError> {
-        let mut limits = config.limit_records(self.now_ns)?;
-        // Limits of strategies come first: a strategy's dedup quota is read when its tables are built.
+        let mut next = registry.next_strategy();
         let mut ids = Vec::with_capacity(config.strategies.len());
         for strategy in &config.strategies {
-            let known = self.gate.strategy_by_name(&strategy.name).map(|(id, _)| id);
-            let reserved = u16::try_from(ids.iter().filter(|(_, new)| *new).count()).unwrap_or(u16::MAX);
-            ids.push(match known {
-                Some(id) => (id, false),
-                None => (registry.next_strategy().saturating_add(reserved), true),
-            });
+            ids.push(registry.id_of(&strategy.name).unwrap_or_else(|| {
+                next = next.saturating_add(1);
+                next - 1
+            }));
         }
-        for limit in &mut limits {
-            if limit.scope == Scope::Strategy
-                && let Some((id, _)) = ids.get(usize::from(limit.scope_id) - 1)
-            {
-                limit.scope_id = *id;
-            }
-        }
-        self.limits(&limits)?;
-        for (strategy, (id, new)) in config.strategies.iter().zip(ids) {
-            if new {
+        self.limits(&config.resolved_limits(&ids, self.now_ns)?)?;
+        for (strategy, id) in config.strategies.iter().zip(ids) {
+            if registry.id_of(&strategy.name).is_none() {
                 let record = strategy_record(&strategy.name, id, strategy.account, self.now_ns);
                 self.log(&Record::Strategy(record))?;
                 registry.recover_strategy(&record);
@@ -211,13 +204,18 @@ impl Start {
         Ok(())
     }
 
-    pub fn limits(&mut self, limits: &[LimitRecord]) -> Result<(), CoreError> {
-        for limit in limits {
-            if self.gate.limit(limit.scope, limit.scope_id, limit.limit) != Some(limit.value) {
-                self.log(&Record::Limit(*limit))?;
-            }
+    pub fn limits(&mut self, wanted: &[LimitRecord]) -> Result<(), CoreError> {
+        let (version, applied) = self.gate.config();
+        let digest = limits::digest(wanted);
+        if applied == Some(digest) {
+            return Ok(());
         }
-        Ok(())
+        let set = self.gate.limits().map(|(scope, id, limit, value)| ((scope, id, limit), value)).collect();
+        let changes = limits::differences(&set, wanted);
+        let by = (self.now_ns, 0);
+        let set = limits::change_set(ConfigOrigin::Boot, version + 1, digest, by, &changes);
+        self.log(&Record::Config(set.config))?;
+        set.limits.iter().try_for_each(|limit| self.log(&Record::Limit(*limit)))
     }
 
     /// Orders of the last life: commands that no venue ever saw are given back, the others go to the venue again as

@@ -14,12 +14,13 @@ use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
 use ringfence_ipc::counters::{Counter, CountersWriter};
 use ringfence_ipc::handshake::socket::{self, PeerCredentials, Received};
-use ringfence_ipc::handshake::{ControlRefusal, ControlRequest, Packet, RefusalCode, Role};
+use ringfence_ipc::handshake::{ControlDone, ControlRefusal, ControlRequest, Packet, RefusalCode, Role};
 use ringfence_ipc::reason::Mode;
 use ringfence_ipc::ring::Fault;
 use tracing::{info, warn};
 
 use super::attach::{Pending, Setup};
+use super::limits::{Book, ChangeSet};
 use super::mailbox::{FromGate, PortFault, ToGate};
 use super::missed;
 use super::operator::{KillFile, mail_of};
@@ -62,6 +63,9 @@ pub(super) struct Control {
     /// The gate thread looks at it in every pass.
     pub kill: Arc<AtomicUsize>,
     pub kill_file: KillFile,
+    /// Set from outside: read the configuration again.
+    pub reload: Arc<AtomicBool>,
+    pub book: Book,
 }
 
 /// The running control thread.
@@ -148,6 +152,11 @@ impl Loop {
                 self.mail.push_back(ToGate::Stop);
             }
             self.look_for_kill_file();
+            if self.control.reload.swap(false, Ordering::AcqRel)
+                && let Ok(Some(set)) = self.reload(0)
+            {
+                self.configure(set);
+            }
             self.exchange_mail();
             self.flush_and_expire();
             let attached =
@@ -336,6 +345,30 @@ impl Loop {
         }
     }
 
+    /// The file again. Says what changes, or why nothing does; the log does, too.
+    fn reload(&mut self, client: u64) -> Result<Option<ChangeSet>, String> {
+        let by = (self.control.setup.clock.now_ns(), client);
+        let made = self.control.book.reload(&self.control.registry, by);
+        match &made {
+            Ok(Some(_)) => {}
+            Ok(None) => {
+                info!(version = self.control.book.version(), "configuration read again: nothing changes")
+            }
+            Err(reason) => warn!(reason, "configuration not changed"),
+        }
+        made
+    }
+
+    /// Hands a change to the gate.
+    fn configure(&mut self, set: ChangeSet) {
+        for line in self.control.book.describe(&set) {
+            info!(version = set.config.version, client = set.config.client, "{line}");
+        }
+        let quota = |id: usize| self.control.book.dedup_quota(id as u16);
+        self.control.setup.dedup_quota = (0..self.control.setup.dedup_quota.len()).map(quota).collect();
+        self.mail.push_back(ToGate::Configure(Box::new(set)));
+    }
+
     /// A connection ended: its process died, it hung up, or it was refused. What the gate holds comes back first.
     fn on_death(&mut self, at: usize) {
         let Some(Some(peer)) = self.peers.get_mut(at) else { return };
@@ -411,6 +444,17 @@ impl Loop {
                 }
             }
             FromGate::Node(turn) => self.on_node_answer(*turn),
+            FromGate::Configured { set, journal_seq } => {
+                info!(
+                    version = set.config.version,
+                    journal_seq,
+                    limits = set.limits.len(),
+                    "limits are in force"
+                );
+                if let Some(Some(peer)) = self.find(set.config.client).and_then(|at| self.peers.get_mut(at)) {
+                    peer.outgoing.push_back(Packet::ControlDone(ControlDone { journal_seq, cancelling: 0 }));
+                }
+            }
             FromGate::Stopped => self.gate_stopped = true,
         }
     }

@@ -5,6 +5,7 @@ use ringfence_ipc::journal::{AttachRecord, ControlRecord, StrategyRecord};
 use ringfence_ipc::ring::Fault;
 
 use super::nodes::NodeTurn;
+use super::limits::ChangeSet;
 use super::port::ClientPort;
 use crate::gate::StrategyTables;
 
@@ -23,6 +24,8 @@ pub(super) enum ToGate {
     Control { record: ControlRecord, cancel_orders: Option<bool> },
     /// A client asks about a node.
     Node(Box<NodeTurn>),
+    /// Other limits: all of them between two decisions.
+    Configure(Box<ChangeSet>),
     /// Finish in good order.
     Stop,
 }
@@ -37,6 +40,8 @@ pub(super) enum FromGate {
     Controlled { client: u64, outcome: Result<ControlDone, ControlRefusal> },
     /// What became of a client's request about a node.
     Node(Box<NodeTurn>),
+    /// The limits are in the journal and in force; their memory comes back.
+    Configured { set: Box<ChangeSet>, journal_seq: u64 },
     /// The gate thread has ended.
     Stopped,
 }

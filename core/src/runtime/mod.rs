@@ -4,6 +4,7 @@ mod attach;
 mod boot;
 mod control;
 mod intents;
+mod limits;
 mod lockstep;
 mod mailbox;
 mod missed;
@@ -41,7 +42,7 @@ use ringfence_ipc::msg::Command;
 use ringfence_ipc::segment::{GateSegment, SegmentError};
 use tracing::{error, info};
 
-use crate::config::{ConfigError, CoreConfig, VenueKind};
+use crate::config::{ConfigError, ConfigSource, CoreConfig, VenueKind};
 use crate::gate::{ApplyError, Space};
 use crate::journal::{Archiver, JournalError};
 use crate::summary::Summary;
@@ -50,6 +51,7 @@ use crate::venue::{NullVenue, PaperConfig, PaperVenue};
 use attach::Setup;
 use boot::Booted;
 use control::Control;
+use limits::Book;
 use mailbox::{FromGate, MAILBOX_SLOTS};
 use missed::JournalPaths;
 use nodes::{Nodes, cache_segment};
@@ -142,6 +144,7 @@ pub type OnGateThread = Box<dyn FnOnce() + Send>;
 /// A running core.
 pub struct Core {
     stop: Arc<AtomicBool>,
+    reload: Arc<AtomicBool>,
     paper_stop: Arc<AtomicBool>,
     control: JoinHandle<io::Result<()>>,
     gate: JoinHandle<Reactor>,
@@ -163,22 +166,28 @@ impl Core {
         Self::start_with(config, Box::new(|| ()))
     }
 
+    /// As [`Core::start`], with what `source` says now; a reload reads it again. The gate is killed in the pass that finds
+    /// `kill` other than 0: a signal handler may store [`KILL_BY_SIGNAL`] there at any time, before and after the start.
+    ///
+    /// # Errors
+    /// As [`Core::start`].
+    pub fn start_from(source: ConfigSource, kill: Arc<AtomicUsize>) -> Result<Self, CoreError> {
+        let config = source.load()?.config;
+        Self::launch(config, Some(source), Box::new(|| ()), kill)
+    }
+
     /// As [`Core::start`]; the gate thread runs `on_gate_thread` once before its first pass. So that a test or a bench
     /// can watch that thread from inside: a system-call filter, an allocation counter, a scheduling class.
     ///
     /// # Errors
     /// As [`Core::start`].
     pub fn start_with(config: CoreConfig, on_gate_thread: OnGateThread) -> Result<Self, CoreError> {
-        Self::start_switched(config, on_gate_thread, Arc::default())
+        Self::launch(config, None, on_gate_thread, Arc::default())
     }
 
-    /// As [`Core::start_with`]; the gate is killed in the pass that finds `kill` other than 0. A signal handler may
-    /// store [`KILL_BY_SIGNAL`] there at any time, before and after the start.
-    ///
-    /// # Errors
-    /// As [`Core::start`].
-    pub fn start_switched(
+    fn launch(
         config: CoreConfig,
+        source: Option<ConfigSource>,
         on_gate_thread: OnGateThread,
         kill: Arc<AtomicUsize>,
     ) -> Result<Self, CoreError> {
@@ -213,7 +222,7 @@ impl Core {
         let nodes = Nodes::new(&cache, &config.cache)?;
         let (to_gate, inbox) = rtrb::RingBuffer::new(MAILBOX_SLOTS);
         let (outbox, from_gate) = rtrb::RingBuffer::new(MAILBOX_SLOTS);
-        let stop = Arc::new(AtomicBool::new(false));
+        let (stop, reload) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
         let paper_stop = Arc::new(AtomicBool::new(false));
         let (fault_sender, paper_faults) = crossbeam_channel::bounded(64);
         let model = paper_config(&config, epoch);
@@ -251,6 +260,8 @@ impl Core {
         };
         let (paper_thread, to_paper) =
             paper.map_or((None, None), |(thread, sender)| (Some(thread), Some(sender)));
+        let book = Book::new(&gate, config.clone(), source);
+        book.announce(&registry);
         let dedup_quota = (0..=capacity.max_strategies).map(|id| gate.dedup_quota(id)).collect();
         let tape_counters = counters.clone();
         let setup = Setup {
@@ -302,6 +313,8 @@ impl Core {
             counters: reactor.counters.clone(),
             kill,
             kill_file: KillFile::new(config.kill_path()),
+            reload: Arc::clone(&reload),
+            book,
         };
         let paper = paper_thread.map(|thread| spawn("ringfence-paper", move || thread.run())).transpose()?;
         let gate = spawn_gate(reactor, reentry, &config, on_gate_thread)?;
@@ -309,6 +322,7 @@ impl Core {
         info!(epoch, socket = %config.socket_path().display(), "gate is running");
         Ok(Self {
             stop,
+            reload,
             paper_stop,
             control,
             gate,
@@ -325,6 +339,18 @@ impl Core {
     #[must_use]
     pub fn stop_flag(&self) -> Arc<AtomicBool> {
         Arc::clone(&self.stop)
+    }
+
+    /// Setting this has the configuration read again; the log says what came of it.
+    #[must_use]
+    pub fn reload_flag(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.reload)
+    }
+
+    /// What it started with.
+    #[must_use]
+    pub fn config(&self) -> &CoreConfig {
+        &self.config
     }
 
     /// Waits until the core has stopped, then syncs the journal, removes what only the living need, and sums up.

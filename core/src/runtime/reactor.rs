@@ -14,6 +14,7 @@ use ringfence_ipc::msg::{PAYLOAD_WORDS, Report, StrategyId, Words};
 use ringfence_ipc::ring::Fault;
 
 use super::intents::INTENTS_PER_CLIENT;
+use super::limits::ChangeSet;
 use super::mailbox::{FromGate, PortFault, ToGate};
 use super::nodes::Nodes;
 use super::port::ClientPort;
@@ -234,7 +235,12 @@ impl Reactor {
         let mut busy = false;
         for _ in 0..MAIL_PER_PASS {
             // What a message leads to must fit the journal and the outbox; else it waits where it is.
-            if self.outbox.slots() < 2 || !self.journal.room_for(Class::Reserved, RECORDS_PER_ACT) {
+            let records = match self.inbox.peek() {
+                Ok(ToGate::Configure(set)) => 1 + set.limits.len() as u64,
+                Ok(_) => RECORDS_PER_ACT,
+                Err(_) => break,
+            };
+            if self.outbox.slots() < 2 || !self.journal.room_for(Class::Reserved, records) {
                 break;
             }
             let Ok(message) = self.inbox.pop() else { break };
@@ -261,8 +267,23 @@ impl Reactor {
             }
             ToGate::Control { record, cancel_orders } => self.on_control(record, cancel_orders),
             ToGate::Node(turn) => self.on_node(turn),
+            ToGate::Configure(set) => self.configure(set),
             ToGate::Stop => self.stopping = true,
         }
+    }
+
+    /// The whole change between two passes: no decision sees a part of it.
+    fn configure(&mut self, set: Box<ChangeSet>) {
+        let record = Record::Config(set.config);
+        let journal_seq = self.append(&record.encode());
+        let _ = self.gate.apply(journal_seq, &record);
+        let first = self.journal.position();
+        for limit in &set.limits {
+            self.append(&Record::Limit(*limit).encode());
+        }
+        // The control thread checked scopes and ids against this gate's own capacity.
+        let _ = self.gate.apply_limits(first, &set.limits);
+        let _ = self.outbox.push(FromGate::Configured { set, journal_seq });
     }
 
     fn attach(&mut self, port: Box<ClientPort>, record: &Record) {

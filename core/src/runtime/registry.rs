@@ -66,6 +66,21 @@ impl Registry {
         }
     }
 
+    /// The strategy of this name, if it is known.
+    pub fn id_of(&self, name: &str) -> Option<StrategyId> {
+        self.strategies.get(name).map(|known| known.id)
+    }
+
+    /// Whether a strategy has this id.
+    pub fn knows(&self, id: StrategyId) -> bool {
+        self.strategies.values().any(|known| known.id == id)
+    }
+
+    /// The name of a strategy.
+    pub fn name_of(&self, id: StrategyId) -> Option<&str> {
+        self.strategies.iter().find(|(_, known)| known.id == id).map(|(name, _)| name.as_str())
+    }
+
     /// The id after the highest known.
     pub fn next_strategy(&self) -> StrategyId {
         self.strategies.values().map(|known| known.id).max().map_or(1, |id| id.saturating_add(1))

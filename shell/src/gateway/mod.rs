@@ -161,6 +161,19 @@ impl Gateway {
         self.look(|p| GuardBody::new(&p.guard, &p.names))
     }
 
+    /// The version of the configuration that decided what stands at a journal position; for 0, not journalled, the one in
+    /// force. Waits a little where the projection has not read that far; `None`: it still has not, or it is too long ago.
+    pub async fn config_version(&self, journal_seq: u64) -> Option<u64> {
+        if journal_seq > self.look(Projection::position) {
+            self.settle().await;
+        }
+        self.look(|p| match journal_seq {
+            0 => Some(p.limits.version()),
+            seq if seq > p.position() => None,
+            seq => p.limits.version_at(seq),
+        })
+    }
+
     /// Open orders and the newest finished ones, newest first.
     #[must_use]
     pub fn orders_state(&self) -> OrdersBody {

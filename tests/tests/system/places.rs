@@ -101,22 +101,26 @@ fn a_wrong_configuration_names_its_key() {
     let good = std::fs::read_to_string(world.config_path()).unwrap();
     let symbol = "[[symbol]]\nname = \"X\"\ntick = \"0.01\"\nlot = \"1\"\nprice_scale = 2\nqty_scale = 0\n";
     for (what, text, names) in [
-        ("an unknown key", format!("wiat = \"spin\"\n{good}"), "wiat"),
-        ("an unknown key in a table", good.replace("[journal]", "[journal]\nhot_byte = 1"), "hot_byte"),
+        ("an unknown key", format!("wiat = \"spin\"\n{good}"), "did you mean `wait`"),
+        (
+            "an unknown key in a table",
+            good.replace("[journal]", "[journal]\nhot_bytes = 1"),
+            "did you mean `hot_size`",
+        ),
         (
             "an unknown limit",
             good.replace("[limits]", "[limits]\nmax_order_quantity = \"1\""),
-            "max_order_quantity",
+            "did you mean `max_order_qty`",
         ),
-        ("an unknown word", good.replace("wait = \"backoff\"", "wait = \"never\""), "never"),
+        ("an unknown word", good.replace("wait = \"backoff\"", "wait = \"never\""), "one of backoff, spin"),
         ("a wrong type", good.replace("order_slots = 4096", "order_slots = \"many\""), "order_slots"),
         ("a tick finer than the scale", format!("{good}\n{}", symbol.replace("0.01", "0.001")), "tick"),
         ("a symbol twice", format!("{good}\n{symbol}{symbol}"), "listed twice"),
-        ("a role that is none", good.replace("role = \"observer\"", "role = \"king\""), "king"),
+        ("a role that is none", good.replace("role = \"observer\"", "role = \"king\""), "strategy, operator"),
         (
             "a hot ring of no power of two",
-            good.replace("hot_bytes = 1048576", "hot_bytes = 1000000"),
-            "hot_bytes",
+            good.replace("hot_size = \"1 MiB\"", "hot_size = \"1000000 B\""),
+            "hot_size",
         ),
     ] {
         assert_ne!(text, good, "{what}: the test changes nothing");

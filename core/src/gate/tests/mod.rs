@@ -4,6 +4,7 @@ mod amends;
 mod cancels;
 mod capacity;
 mod conduct;
+mod config;
 mod dedup;
 mod exposure;
 mod fills;

@@ -174,7 +174,7 @@ impl World {
                         client.link = Link::Down;
                     }
                 }
-                FromGate::Controlled { .. } | FromGate::Node(_) | FromGate::Stopped => {}
+                FromGate::Controlled { .. } | FromGate::Configured { .. } | FromGate::Node(_) | FromGate::Stopped => {}
             }
         }
         Ok(())
