@@ -151,7 +151,7 @@ pub const KEYS: &[Key] = {
         key("capacity.max_positions", "max_positions", count(1, 1 << 24), "4096", Restart, "(strategy, symbol) pairs with a position"),
         key("capacity.max_clients", "max_clients", count(1, 4096), "64", Restart, "attached clients"),
         key("capacity.intents_slots", "intents_slots", RING, "1024", Restart, "slots of a client's intents ring"),
-        key("capacity.events_slots", "events_slots", RING, "4096", Restart, "slots of a client's events ring"),
+        key("capacity.events_slots", "events_slots", Kind::PowerOfTwo { min: 128, max: 1 << 20 }, "4096", Restart, "slots of a client's events ring"),
         key("capacity.tape_slots", "tape_slots", RING, "16384", Restart, "slots of a feed's tape ring"),
         key("cache.budget", "budget_bytes", scaled(Measure::Bytes, 0, 64 << 30), "16 MiB", Restart, "memory of the node cache, all series together; 0: no cache"),
         key("cache.max_series", "max_series", count(0, 16_384), "1024", Restart, "series of the node cache at most"),

@@ -213,6 +213,16 @@ fn every_mistake_is_named() {
             "price_collar_bps",
             "unknown key `limits.price_collar_bps`: did you mean `price_collar`?",
         ),
+        (
+            "price_collar",
+            "price_collar_limit",
+            "unknown key `limits.price_collar_limit`: did you mean `price_collar`?",
+        ),
+        (
+            "[limits]",
+            "[journal]\nhot_bytes = 5\n[limits]",
+            "unknown key `journal.hot_bytes`: did you mean `hot_size`?",
+        ),
         ("[limits]", "[limit]", "unknown key `limit`: did you mean `limits`?"),
         ("[[client]]", "[[clients]]", "unknown key `clients`: did you mean `client`?"),
         ("data_dir", "datadir", "unknown key `datadir`: did you mean `data_dir`?"),

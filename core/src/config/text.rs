@@ -274,7 +274,11 @@ impl Place {
                 first.chain((self.may_have_limits()).then_some("limits")).collect()
             }
         };
-        KeyError::Unknown { key: joined(&self.written, name), nearest: nearest(name, names.into_iter()) }
+        // The configuration's own name for it, with the unit in it, is what a programmer writes.
+        let own =
+            self.key(name, |key| key.field).and_then(|key| key.path.rsplit('.').next()).map(str::to_owned);
+        let nearest = own.or_else(|| nearest(name, names.into_iter()));
+        KeyError::Unknown { key: joined(&self.written, name), nearest }
     }
 
     fn may_have_limits(&self) -> bool {
@@ -303,7 +307,7 @@ pub fn nearest<'a>(name: &str, names: impl Iterator<Item = &'a str>) -> Option<S
     let scored = names.map(|known| (strsim::damerau_levenshtein(name, known), known));
     let (distance, best) = scored.min()?;
     let part = best.starts_with(name) || name.starts_with(best) || best.contains(name);
-    (distance <= 3 || part).then(|| best.to_owned())
+    (distance <= (name.len() / 3).max(3) || part).then(|| best.to_owned())
 }
 
 /// A file's tree as the configuration's.
