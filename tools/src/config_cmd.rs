@@ -6,6 +6,7 @@ use anyhow::Context as _;
 use clap::{Args, Subcommand};
 use ringfence_core::config::{ConfigSource, Loaded, reference};
 
+use crate::http_cmd::{To, post, tell};
 use crate::place;
 
 /// Configuration commands.
@@ -21,6 +22,9 @@ pub enum ConfigCommand {
     Show(Which),
     /// Print every key: value, default, and when a change counts.
     Keys,
+    /// Have a running gate read its file again: limits change, anything else needs a restart.
+    #[command(after_help = "Example:\n  ringfence config reload")]
+    Reload(To),
 }
 
 /// Which configuration.
@@ -65,6 +69,10 @@ pub fn run(command: &ConfigCommand) -> anyhow::Result<()> {
         }
         ConfigCommand::Show(which) => which.show()?,
         ConfigCommand::Keys => print!("{}", reference()),
+        ConfigCommand::Reload(to) => {
+            let answer = post(to, "/api/config/reload", &serde_json::json!({}))?;
+            tell(to, &answer, |a| format!("version {} is in force", a["config_version"]))?;
+        }
     }
     Ok(())
 }

@@ -7,6 +7,7 @@ mod demo;
 mod export;
 mod http_cmd;
 mod journal_cmd;
+mod limits_cmd;
 mod operate_cmd;
 mod place;
 mod replay_cmd;
@@ -55,6 +56,8 @@ enum Command {
     /// Check and show configurations, or tell a running gate to read its own again.
     #[command(subcommand)]
     Config(config_cmd::ConfigCommand),
+    /// Show the limits in force, or set one.
+    Limits(limits_cmd::LimitsArgs),
     /// Read the journal of a run.
     #[command(subcommand)]
     Journal(journal_cmd::JournalCommand),
@@ -84,6 +87,7 @@ fn main() -> std::process::ExitCode {
         Command::Rearm(args) => operate_cmd::rearm(&args),
         Command::Mode(args) => operate_cmd::mode(&args),
         Command::Config(command) => config_cmd::run(&command),
+        Command::Limits(args) => limits_cmd::run(&args),
         Command::Journal(command) => journal_cmd::run(&command),
         Command::Replay(args) => replay_cmd::run(&args),
     };

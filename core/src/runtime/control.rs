@@ -324,6 +324,10 @@ impl Loop {
             return Err((RefusalCode::Identity, "only an operator may control the gate".into()));
         }
         info!(?request, client = peer.client, "control");
+        if matches!(request, ControlRequest::Reload | ControlRequest::SetLimit { .. }) {
+            self.on_config(at, request);
+            return Ok(());
+        }
         let rearms = matches!(request, ControlRequest::Rearm { .. });
         match mail_of(request, peer.client) {
             None => self.control.stop.store(true, Ordering::Release),
@@ -357,6 +361,32 @@ impl Loop {
             Err(reason) => warn!(reason, "configuration not changed"),
         }
         made
+    }
+
+    /// An operator wants other limits. It is answered when they are in the journal, or with what is wrong.
+    fn on_config(&mut self, at: usize, request: ControlRequest) {
+        let Some(client) = self.peers[at].as_ref().map(|peer| peer.client) else { return };
+        let made = match request {
+            ControlRequest::SetLimit { scope, scope_id, limit, value } => {
+                let by = (self.control.setup.clock.now_ns(), client);
+                let registry = &self.control.registry;
+                self.control.book.set((scope, scope_id), limit.text(), value.text(), registry, by)
+            }
+            _ => self.reload(client),
+        };
+        let answer = match made {
+            Ok(Some(set)) => {
+                self.controls += 1;
+                return self.configure(set);
+            }
+            Ok(None) => {
+                Packet::ControlDone(ControlDone { journal_seq: self.control.book.at(), cancelling: 0 })
+            }
+            Err(text) => Packet::ConfigRefused { text },
+        };
+        if let Some(peer) = &mut self.peers[at] {
+            peer.outgoing.push_back(answer);
+        }
     }
 
     /// Hands a change to the gate.
@@ -451,6 +481,10 @@ impl Loop {
                     limits = set.limits.len(),
                     "limits are in force"
                 );
+                self.control.book.begun(journal_seq);
+                if set.config.client != 0 {
+                    self.controls = self.controls.saturating_sub(1);
+                }
                 if let Some(Some(peer)) = self.find(set.config.client).and_then(|at| self.peers.get_mut(at)) {
                     peer.outgoing.push_back(Packet::ControlDone(ControlDone { journal_seq, cancelling: 0 }));
                 }

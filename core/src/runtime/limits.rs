@@ -36,6 +36,9 @@ pub(super) struct ChangeSet {
 pub(super) struct Book {
     set: BTreeMap<At, i64>,
     version: u64,
+    /// Where it begins, of this life's versions.
+    at: u64,
+    max_accounts: u16,
     digest: u128,
     running: CoreConfig,
     source: Option<ConfigSource>,
@@ -103,7 +106,16 @@ impl Book {
         let most =
             usize::try_from(config.journal.hot_bytes / SLOT_BYTES as u64 / RING_SHARE).unwrap_or(usize::MAX);
         let digest = digest.unwrap_or(0);
-        Self { set, version, digest, most: most.min(MAX_CHANGES), running: config, source }
+        Self {
+            set,
+            version,
+            digest,
+            at: 0,
+            max_accounts: gate.capacity().max_accounts,
+            most: most.min(MAX_CHANGES),
+            running: config,
+            source,
+        }
     }
 
     /// How many keys a strategy that becomes known now remembers.
@@ -133,6 +145,43 @@ impl Book {
     /// The configuration version in force.
     pub const fn version(&self) -> u64 {
         self.version
+    }
+
+    /// One limit, as an operator writes it.
+    pub fn set(
+        &mut self,
+        (scope, scope_id): (Scope, u16),
+        name: &str,
+        value: &str,
+        registry: &Registry,
+        by: (u64, u64),
+    ) -> Result<Option<ChangeSet>, String> {
+        let exists = match scope {
+            Scope::Global => scope_id == 0,
+            Scope::Account => scope_id < self.max_accounts,
+            Scope::Symbol => usize::from(scope_id) < self.running.symbols.len(),
+            Scope::Strategy => registry.knows(scope_id),
+        };
+        if !exists {
+            return Err(format!("there is no {scope} {scope_id}: `/api/limits` lists what there is"));
+        }
+        let (limit, value) =
+            self.running.limit_value(scope, scope_id, name, value).map_err(|error| error.to_string())?;
+        let at = (scope, scope_id, limit);
+        if self.set.get(&at).copied().unwrap_or(LimitRecord::NOT_SET) == value {
+            return Ok(None);
+        }
+        self.made(ConfigOrigin::Operator, self.digest, by, &[(at, value)], registry).map(Some)
+    }
+
+    /// Where the version in force begins in the journal; 0: in an earlier life.
+    pub const fn at(&self) -> u64 {
+        self.at
+    }
+
+    /// The newest version begins there.
+    pub const fn begun(&mut self, position: u64) {
+        self.at = position;
     }
 
     /// Tells the log every limit that is set, a line per scope.

@@ -1,18 +1,22 @@
-//! GET /api/limits: what limits what, at every scope, as the journal tells it.
+//! What limits what, at every scope, as the journal tells it; and how operators change it.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use axum::body::Body;
 use axum::extract::State;
-use axum::http::Response;
+use axum::http::{Request, Response};
+use ringfence_ipc::handshake::ControlDone;
 use ringfence_ipc::reason::{LimitId, Scope};
 use serde::Serialize;
 
 use super::App;
+use super::body::Fields;
 use super::json;
+use super::problem::Problem;
 use crate::gateway::events::limit_value;
 use crate::gateway::exact::Exact;
+use crate::gateway::operate;
 use crate::gateway::projection::Projection;
 
 #[derive(Serialize)]
@@ -40,6 +44,41 @@ struct LimitBody {
 /// GET /api/limits
 pub async fn limits(State(app): State<Arc<App>>) -> Response<Body> {
     json::ok(&app.gateway.look(body))
+}
+
+const SCOPES: [(&str, Scope); 4] = [
+    ("global", Scope::Global),
+    ("account", Scope::Account),
+    ("symbol", Scope::Symbol),
+    ("strategy", Scope::Strategy),
+];
+
+/// What came of a change.
+async fn done(app: &App, done: ControlDone) -> Response<Body> {
+    #[derive(Serialize)]
+    struct Done {
+        ok: bool,
+        journal_seq: u64,
+        config_version: u64,
+    }
+    let journal_seq = done.journal_seq;
+    app.gateway.settle_at(journal_seq).await;
+    json::ok(&Done { ok: true, journal_seq, config_version: app.gateway.look(|p| p.limits.version()) })
+}
+
+/// POST /api/limits
+pub async fn set(State(app): State<Arc<App>>, request: Request<Body>) -> Result<Response<Body>, Problem> {
+    let fields = Fields::read(request).await?;
+    let scope = fields.choice("scope", &SCOPES)?.unwrap_or(Scope::Global);
+    let (limit, value) = (fields.required_text("limit")?, fields.required_number("value")?);
+    let set = operate::set_limit(&app.gateway, (scope, fields.number("of")?), limit, value).await?;
+    Ok(done(&app, set).await)
+}
+
+/// POST /api/config/reload
+pub async fn reload(State(app): State<Arc<App>>) -> Result<Response<Body>, Problem> {
+    let read = operate::reload(&app.gateway).await?;
+    Ok(done(&app, read).await)
 }
 
 fn body(p: &Projection) -> LimitsBody {

@@ -112,7 +112,7 @@ impl App {
 }
 
 /// Every route. Metrics know no other name than these.
-fn routes() -> [(&'static str, MethodRouter<Arc<App>>); 27] {
+fn routes() -> [(&'static str, MethodRouter<Arc<App>>); 28] {
     [
         ("/", get(page::index)),
         ("/app.js", get(page::script)),
@@ -128,7 +128,8 @@ fn routes() -> [(&'static str, MethodRouter<Arc<App>>); 27] {
         ("/api/account", get(read::account)),
         ("/api/positions", get(read::positions)),
         ("/api/gate", get(gate::gate)),
-        ("/api/limits", get(limits::limits)),
+        ("/api/config/reload", post(limits::reload)),
+        ("/api/limits", get(limits::limits).post(limits::set)),
         ("/api/order", post(orders::place)),
         ("/api/cancel", post(orders::cancel)),
         ("/api/cancel_all", post(operate::cancel_all)),
@@ -162,7 +163,7 @@ fn route_name(path: &str) -> &'static str {
     ROUTE_NAMES.iter().find(|name| **name == path).copied().unwrap_or("other")
 }
 
-const ROUTE_NAMES: [&str; 27] = [
+const ROUTE_NAMES: [&str; 28] = [
     "/",
     "/app.js",
     "/chart.js",
@@ -178,6 +179,7 @@ const ROUTE_NAMES: [&str; 27] = [
     "/api/account",
     "/api/positions",
     "/api/gate",
+    "/api/config/reload",
     "/api/limits",
     "/api/order",
     "/api/cancel",

@@ -140,6 +140,7 @@ impl From<OrderError> for Problem {
             }
             OrderError::Refused(refused) => Self::refused(&refused, None),
             OrderError::Control(refusal) => Self::control(refusal),
+            OrderError::Config(text) => Self::new(StatusCode::UNPROCESSABLE_ENTITY, "config_refused", text),
             OrderError::Pump(error) => error.into(),
         }
     }

@@ -2,8 +2,9 @@
 
 use std::ops::Range;
 
-use ringfence_ipc::client::{Client, Event};
-use ringfence_ipc::journal::{ConfigOrigin, ConfigRecord, Record};
+use ringfence_ipc::client::{AttachOptions, Client, ControlError, Event};
+use ringfence_ipc::handshake::{ControlRequest, Role};
+use ringfence_ipc::journal::{ConfigOrigin, ConfigRecord, Note, Record};
 use ringfence_ipc::msg::{Decision, Intent, Outcome, Side, Tif};
 use ringfence_ipc::reason::{LimitId, Reason, Scope};
 use ringfence_tests::process::{Process, run};
@@ -217,4 +218,76 @@ fn limits_survive_a_kill_and_the_file_counts_when_it_says_something_new() {
     assert!(core.stop(PATIENCE).success());
     let (_, last) = configs(&world)[2];
     assert_eq!((last.origin, last.version, last.changes), (ConfigOrigin::Boot, 3, 1));
+}
+
+fn operator(world: &World) -> Client {
+    let options = AttachOptions::new(world.config.socket_path(), Role::Operator, "desk");
+    Client::attach_patiently(options, PATIENCE).unwrap()
+}
+
+fn set(client: &mut Client, scope: (Scope, u16), limit: &str, value: &str) -> Result<u64, ControlError> {
+    let note = |text| Note::new(text).unwrap();
+    let (limit, value) = (note(limit), note(value));
+    let done =
+        client.control(ControlRequest::SetLimit { scope: scope.0, scope_id: scope.1, limit, value })?;
+    Ok(done.journal_seq)
+}
+
+#[test]
+fn an_operator_sets_a_limit_that_outlives_the_gate_until_the_file_is_applied() {
+    let world = World::new(|config| config.strategies[0].limits.max_order_qty = Some("0.001".into()));
+    let core = world.start_ready();
+    let strategy = world.attach("hammer").strategy();
+    let of = (Scope::Strategy, strategy);
+    let mut desk = operator(&world);
+    for (scope, limit, value, said) in [
+        (of, "max_order_kty", "1 BTC", "did you mean `max_order_qty`?"),
+        (of, "max_order_qty", "1", "the unit is missing: write the number and one of BTC"),
+        (of, "max_order_qty", "1 ETH", "`ETH` is no unit of this key"),
+        (of, "max_order_qty", "-1 BTC", "must not be negative"),
+        (of, "max_order_qty", "0.000000001 BTC", "more decimals"),
+        (of, "price_collar", "5 bps", "it exists for: global, symbol"),
+        (of, "dedup_quota", "5", "keeps the size it was made with"),
+        ((Scope::Strategy, 14), "max_open_orders", "5", "there is no strategy 14"),
+        ((Scope::Symbol, 1), "max_order_qty", "5 BTC", "there is no symbol 1"),
+        ((Scope::Account, 99), "max_gross_notional", "5 USDT", "there is no account 99"),
+        ((Scope::Global, 1), "price_collar", "5 bps", "there is no global 1"),
+    ] {
+        match set(&mut desk, scope, limit, value) {
+            Err(ControlError::Config(text)) => assert!(text.contains(said), "{limit} {value}: {text}"),
+            other => panic!("{limit} {value}: {other:?}"),
+        }
+    }
+    assert_eq!(configs(&world).len(), 1);
+    let position = set(&mut desk, of, "max_order_qty", "0.0005 BTC").unwrap();
+    assert_eq!(set(&mut desk, of, "max_order_qty", "0.0005 BTC").unwrap(), position, "nothing to change");
+    let made = configs(&world);
+    assert_eq!(made[1].0, position);
+    assert_eq!((made.len(), made[1].1.origin, made[1].1.changes), (2, ConfigOrigin::Operator, 1));
+    let refused = |keys: Range<u128>| {
+        let decisions = hammer(&mut world.attach("hammer"), keys);
+        decisions.iter().all(|decision| decision.reason == Reason::MaxOrderQty)
+    };
+    assert!(refused(1..20));
+    drop(desk);
+    core.kill();
+    let core = world.start_ready();
+    assert!(refused(20..40), "the file says nothing new");
+    told(&core, "limits are in force");
+    assert!(!refused(40..60), "the file was applied");
+    let mut desk = operator(&world);
+    set(&mut desk, of, "max_order_qty", "none").unwrap();
+    let reloaded = desk.control(ControlRequest::Reload).unwrap().journal_seq;
+    assert_eq!(desk.control(ControlRequest::Reload).unwrap().journal_seq, reloaded, "nothing to change");
+    let mut stranger = world.attach("hammer");
+    let request = ControlRequest::Reload;
+    assert!(
+        matches!(stranger.control(request), Err(ControlError::Connection(_))),
+        "strategies set no limits"
+    );
+    drop((desk, stranger));
+    assert!(core.stop(PATIENCE).success());
+    let origins: Vec<_> = configs(&world).iter().map(|(_, config)| config.origin).collect();
+    use ConfigOrigin::{Boot, Operator, Reload};
+    assert_eq!(origins, [Boot, Operator, Reload, Operator, Reload]);
 }
