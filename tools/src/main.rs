@@ -3,6 +3,7 @@
 mod child;
 mod core_cmd;
 mod demo;
+mod dump;
 mod export;
 mod http_cmd;
 mod journal_cmd;

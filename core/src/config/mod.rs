@@ -116,11 +116,29 @@ pub struct JournalConfig {
     pub segment_bytes: u64,
     /// Below this many free bytes on the data disk new orders are refused.
     pub min_free_bytes: u64,
+    /// Journal growth between two checkpoints, bytes; 0: none are written.
+    pub checkpoint_bytes: u64,
+    /// Segments further back than this, bytes, are removed once nobody needs them. Absent: all are kept.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub retain_bytes: Option<u64>,
+    /// Segments last written longer ago than this, ns, are removed once nobody needs them. Absent: all are kept.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub retain_ns: Option<u64>,
+    /// A registered follower further behind than this, bytes, is not waited for.
+    pub max_lag_bytes: u64,
 }
 
 impl Default for JournalConfig {
     fn default() -> Self {
-        Self { hot_bytes: 256 << 20, segment_bytes: 256 << 20, min_free_bytes: 256 << 20 }
+        Self {
+            hot_bytes: 256 << 20,
+            segment_bytes: 256 << 20,
+            min_free_bytes: 256 << 20,
+            checkpoint_bytes: 128 << 20,
+            retain_bytes: None,
+            retain_ns: None,
+            max_lag_bytes: 1 << 30,
+        }
     }
 }
 

@@ -29,6 +29,7 @@ mod position;
 mod reentry;
 mod replay;
 mod reports;
+mod saved;
 mod storm;
 mod tables;
 mod views;
@@ -44,6 +45,7 @@ pub use api::{
 pub use pipeline::Approved;
 pub use replay::{Mismatch, ReplayReport, Replayer, redecide};
 pub use reports::Booked;
+pub use saved::RestoreError;
 pub(crate) use storm::THRESHOLDS as STORM_THRESHOLDS;
 pub use storm::{PnlSweep, StormInputs, StormView};
 pub use tables::StrategyTables;

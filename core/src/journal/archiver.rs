@@ -270,6 +270,12 @@ impl Archiver {
         }
     }
 
+    /// The ring and what is published about it, for those who follow in this process.
+    #[must_use]
+    pub fn watch(&self) -> HotReader {
+        self.stage.reader.clone()
+    }
+
     /// Copies and syncs everything appended so far, closes the journal and ends the thread. Stop the writer first.
     ///
     /// # Errors

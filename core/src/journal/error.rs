@@ -61,6 +61,15 @@ pub enum JournalError {
         /// Where the log ends.
         end: u64,
     },
+    /// The journal does not begin at its first record, and no checkpoint stands for what is missing.
+    #[error(
+        "the journal begins at position {oldest} and no checkpoint that reaches it can be used: put the missing \
+         segments or a checkpoint back from a copy"
+    )]
+    NoStart {
+        /// First position there is.
+        oldest: u64,
+    },
     /// Epochs only grow.
     #[error("epoch {asked} does not follow epoch {last} of the journal")]
     Epoch {

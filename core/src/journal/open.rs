@@ -95,8 +95,14 @@ pub struct RecoveryReport {
 }
 
 /// The records of all earlier lives, to be read to the end before the gate goes on. Memory: one buffer.
+///
+/// Reading begins at the journal's first record unless [`Self::start_at`] says otherwise.
 pub struct RecoveredLog<M: Medium = DirMedium> {
     scan: ArchiveScan<Arc<M>>,
+    journal_id: u64,
+    oldest: u64,
+    /// A reader who knows the state before it has said where to begin.
+    placed: bool,
     end: u64,
     failed: bool,
     report: RecoveryReport,
@@ -115,6 +121,39 @@ impl<M: Medium> RecoveredLog<M> {
         &self.report
     }
 
+    /// Identifies the journal.
+    #[must_use]
+    pub const fn journal_id(&self) -> u64 {
+        self.journal_id
+    }
+
+    /// The first position that is still there; [`FIRST_POSITION`] unless older segments were removed.
+    #[must_use]
+    pub const fn oldest_position(&self) -> u64 {
+        self.oldest
+    }
+
+    /// Begins at `position`, where `chain` is the checksum chain; false when no such record is there, or the records
+    /// before it are other ones. The caller has what they led to.
+    pub fn start_at(&mut self, position: u64, chain: u32) -> bool {
+        let fits = (self.oldest..=self.end).contains(&position)
+            && self.scan.seek(position).is_ok_and(|found| found == Some(chain));
+        self.placed |= fits;
+        fits
+    }
+
+    /// Begins at the journal's first record.
+    ///
+    /// # Errors
+    /// [`JournalError::NoStart`] when it is gone, and what reading it meets.
+    pub fn start_at_first(&mut self) -> Result<(), JournalError> {
+        if self.oldest > FIRST_POSITION {
+            return Err(JournalError::NoStart { oldest: self.oldest });
+        }
+        self.placed = true;
+        Ok(self.scan.rewind()?)
+    }
+
     /// Position of the next record that this reader gives.
     fn read(&self) -> u64 {
         self.scan.position().max(FIRST_POSITION)
@@ -126,6 +165,10 @@ impl<M: Medium> Iterator for RecoveredLog<M> {
 
     /// The next record and its position, verified; an error is the last item.
     fn next(&mut self) -> Option<Self::Item> {
+        if !self.placed && !self.failed && self.oldest > FIRST_POSITION {
+            self.failed = true;
+            return Some(Err(JournalError::NoStart { oldest: self.oldest }));
+        }
         if self.failed || self.read() >= self.end {
             return None;
         }
@@ -198,7 +241,15 @@ pub fn open_on<M: Medium>(medium: M, options: JournalOptions) -> Result<Opened<M
         closed: ring.is_some_and(|ring| ring.status() & status::CLOSED != 0),
         last_epoch,
     };
-    let log = RecoveredLog { scan: ArchiveScan::new(medium)?, end: segments.synced(), failed: false, report };
+    let log = RecoveredLog {
+        scan: ArchiveScan::new(medium)?,
+        journal_id,
+        oldest: archive.oldest,
+        placed: false,
+        end: segments.synced(),
+        failed: false,
+        report,
+    };
     Ok(Opened { log, options, segments, journal_id, on_error: None })
 }
 
@@ -255,6 +306,7 @@ impl<M: Medium> Opened<M> {
 /// Where and how the archive ends.
 struct ArchiveEnd<F> {
     state: ArchiveState,
+    oldest: u64,
     position: u64,
     durable: DurableMark,
     chain: Option<u32>,
@@ -272,6 +324,7 @@ impl<F> ArchiveEnd<F> {
         let (Some(oldest), Some(last)) = (firsts.first().copied(), firsts.last().copied()) else {
             return Ok(Self {
                 state: ArchiveState::Empty,
+                oldest: FIRST_POSITION,
                 position: FIRST_POSITION,
                 durable: DurableMark { position: FIRST_POSITION, spare: 0 },
                 chain: None,
@@ -280,9 +333,6 @@ impl<F> ArchiveEnd<F> {
                 segment: None,
             });
         };
-        if oldest != FIRST_POSITION {
-            return Err(ArchiveError::Break { segment: oldest, expected: FIRST_POSITION }.into());
-        }
         let io = |source| ArchiveError::Io { segment: last, source };
         let file = medium.open_segment(last).map_err(io)?;
         let mut reader = SegmentReader::open(file, last).map_err(|e| ArchiveError::open(last, e))?;
@@ -295,6 +345,7 @@ impl<F> ArchiveEnd<F> {
         let (position, durable, header) = (reader.position(), reader.durable(), *reader.header());
         Ok(Self {
             state: ArchiveState::of(tail, position > FIRST_POSITION, position < durable.position),
+            oldest,
             position,
             durable,
             chain: Some(reader.chain()),

@@ -41,6 +41,7 @@ use ringfence_ipc::msg::Command;
 use ringfence_ipc::segment::{GateSegment, SegmentError};
 use tracing::{error, info};
 
+use crate::checkpoint::{Plan, RecoverError, Worker};
 use crate::config::{ConfigError, CoreConfig, VenueKind};
 use crate::gate::{ApplyError, Space};
 use crate::journal::{Archiver, JournalError};
@@ -92,6 +93,9 @@ pub enum CoreError {
         /// Its name in the journal.
         name: String,
     },
+    /// The checkpoint thread cannot be started.
+    #[error("cannot start the checkpoint thread: {0}")]
+    Checkpoints(io::Error),
     /// Epochs are 16 bits.
     #[error("this journal has seen 65,535 lives: start with a new data_dir")]
     Epochs,
@@ -136,6 +140,15 @@ pub enum CoreError {
     },
 }
 
+impl From<RecoverError> for CoreError {
+    fn from(error: RecoverError) -> Self {
+        match error {
+            RecoverError::Journal(error) => Self::Journal(error),
+            RecoverError::Apply(error) => Self::Apply(error),
+        }
+    }
+}
+
 /// What [`Core::start_with`] runs on the gate thread.
 pub type OnGateThread = Box<dyn FnOnce() + Send>;
 
@@ -147,6 +160,7 @@ pub struct Core {
     gate: JoinHandle<Reactor>,
     paper: Option<JoinHandle<()>>,
     archiver: Archiver,
+    checkpoints: Worker,
     config: CoreConfig,
     symbols: Vec<ringfence_ipc::symbol::Symbol>,
     epoch: u16,
@@ -198,10 +212,13 @@ impl Core {
             hash_seed,
             epoch,
             next_client,
+            checkpoint,
             reentry,
             records,
             now_ns,
         } = boot::boot(&config)?;
+        let checkpoints =
+            Worker::spawn(Plan::of(&config), archiver.watch(), checkpoint).map_err(CoreError::Checkpoints)?;
         let counters = open_counters(&config)?;
         counters.set(Counter::Epoch, u64::from(epoch));
         counters.set(Counter::GatePid, u64::from(std::process::id()));
@@ -314,6 +331,7 @@ impl Core {
             gate,
             paper,
             archiver,
+            checkpoints,
             config,
             symbols,
             epoch,
@@ -344,6 +362,7 @@ impl Core {
         let gate = reactor.gate;
         drop(reactor.journal);
         self.archiver.stop()?;
+        self.checkpoints.stop();
         let reader = CountersReader::open(&self.config.counters_path())?;
         let summary = summary::build(&gate, &self.symbols, &reader, records, self.epoch, &state_hash);
         for path in [self.config.socket_path(), self.config.hot_path(), self.config.counters_path()] {

@@ -59,6 +59,13 @@ const ROWS: &[Row] = &[
         sizes: &[("RINGFENCE_G9_SEEDS", "1000"), ("RINGFENCE_G9_STEPS", "10000")],
     },
     Row {
+        goal: "G10",
+        package: "ringfence-core",
+        target: LIB,
+        filter: "g10_",
+        sizes: &[("RINGFENCE_G10_DECISIONS", "1000000")],
+    },
+    Row {
         goal: "G11",
         package: "ringfence-core",
         target: LIB,

@@ -5,6 +5,7 @@
 mod guard;
 mod ledger;
 mod orders;
+mod restore;
 #[cfg(test)]
 mod tests;
 
