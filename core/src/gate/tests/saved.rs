@@ -36,6 +36,24 @@ fn follow(gate: &mut Gate, journal: &[(u64, Record)]) {
     }
 }
 
+/// A gate under every kind of limit that keeps state of its own.
+fn strict() -> Surge {
+    let mut surge = Surge::new();
+    for (scope, id, limit, value) in [
+        (Scope::Global, 0, LimitId::MaxRepeats, 2),
+        (Scope::Global, 0, LimitId::RepeatWindowNs, 500_000_000),
+        (Scope::Global, 0, LimitId::MaxOrderToTrade, 3),
+        (Scope::Global, 0, LimitId::OrderToTradeGrace, 60),
+        (Scope::Global, 0, LimitId::DailyLossSoftE8, 2_000 * CENT_E8),
+        (Scope::Global, 0, LimitId::VenueOrderRatePerS, 40),
+        (Scope::Strategy, BOB, LimitId::Entitlement, 1),
+        (Scope::Strategy, BOB, LimitId::Entitlement, 3),
+    ] {
+        surge.rig.limit(scope, id, limit, value);
+    }
+    surge
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
@@ -45,7 +63,7 @@ proptest! {
         before in proptest::collection::vec(op(), 0..250),
         after in proptest::collection::vec(op(), 0..150),
     ) {
-        let mut surge = Surge::new();
+        let mut surge = strict();
         before.iter().for_each(|op| surge.step(op));
         let mut gate = restored(&surge.rig.gate);
         let hash = gate.state_hash();
