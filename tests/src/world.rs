@@ -178,7 +178,12 @@ fn small(data_dir: PathBuf, run_dir: PathBuf) -> CoreConfig {
         pin: None,
         venue: VenueKind::Paper,
         lockstep: None,
-        journal: JournalConfig { hot_bytes: 1 << 20, segment_bytes: 16 << 20, min_free_bytes: 16 << 20 },
+        journal: JournalConfig {
+            hot_bytes: 1 << 20,
+            segment_bytes: 16 << 20,
+            min_free_bytes: 16 << 20,
+            ..JournalConfig::default()
+        },
         capacity: CapacityConfig {
             order_slots: 4096,
             max_strategies: 16,

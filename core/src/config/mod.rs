@@ -38,6 +38,29 @@ pub enum VenueKind {
     Null,
 }
 
+/// What a decision has survived before anybody sees it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Tier {
+    /// `kill -9` of every process, not the loss of power.
+    #[default]
+    Process,
+    /// The loss of power: every answer, report and command waits until its record is on disk.
+    Power,
+}
+
+impl std::str::FromStr for Tier {
+    type Err = ConfigError;
+
+    fn from_str(text: &str) -> Result<Self, ConfigError> {
+        match text {
+            "process" => Ok(Self::Process),
+            "power" => Ok(Self::Power),
+            _ => Err(ConfigError::Value(format!("`{text}` is no tier: use process or power"))),
+        }
+    }
+}
+
 /// The whole configuration of a core process.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
@@ -111,11 +134,21 @@ pub struct JournalConfig {
     pub segment_bytes: u64,
     /// Below this many free bytes on the data disk new orders are refused.
     pub min_free_bytes: u64,
+    /// What a decision survives before it is shown.
+    pub tier: Tier,
+    /// Tier `power`: answers, reports and commands that wait for the disk at most; beyond it new orders are refused.
+    pub held_entries: usize,
 }
 
 impl Default for JournalConfig {
     fn default() -> Self {
-        Self { hot_bytes: 256 << 20, segment_bytes: 256 << 20, min_free_bytes: 256 << 20 }
+        Self {
+            hot_bytes: 256 << 20,
+            segment_bytes: 256 << 20,
+            min_free_bytes: 256 << 20,
+            tier: Tier::Process,
+            held_entries: 1 << 16,
+        }
     }
 }
 

@@ -38,8 +38,8 @@ mod window;
 mod tests;
 
 pub use api::{
-    ApplyError, Capacity, Effect, OrderView, PositionView, Reentry, Reference, Refusal, Request, Room, Space,
-    Totals, Unbooked, Verdict,
+    ApplyError, Capacity, Effect, HandedOut, OrderView, PositionView, Reentry, Reference, Refusal, Request,
+    Room, Space, Totals, Unbooked, Verdict,
 };
 pub use pipeline::Approved;
 pub use replay::{Mismatch, ReplayReport, Replayer, redecide};

@@ -11,7 +11,7 @@ use ringfence_ipc::symbol::Symbol;
 use super::CoreError;
 use super::registry::{Registry, random_bytes, strategy_record};
 use crate::config::CoreConfig;
-use crate::gate::{Capacity, Gate, Reentry};
+use crate::gate::{Capacity, Gate, HandedOut, Reentry};
 use crate::journal::medium::Medium;
 use crate::journal::{Archiver, Class, JournalOptions, Opened, Writer, open};
 
@@ -27,8 +27,6 @@ pub(super) struct Booted {
     pub hash_seed: u64,
     pub epoch: u16,
     pub next_client: u64,
-    /// Orders that go back to the venue.
-    pub reentry: Vec<Command>,
     /// Records in the journal so far.
     pub records: u64,
     /// Gate time of the new life's first records, ns.
@@ -92,7 +90,6 @@ pub(super) fn boot(config: &CoreConfig) -> Result<Booted, CoreError> {
     start.log(&Record::Capacity(capacity.record(now_ns)))?;
     start.symbols(&past.symbols, &symbols)?;
     start.configured(config, &mut registry)?;
-    let reentry = start.reenter()?;
     let Start { gate, writer, records, .. } = start;
     Ok(Booted {
         gate,
@@ -105,7 +102,6 @@ pub(super) fn boot(config: &CoreConfig) -> Result<Booted, CoreError> {
         hash_seed,
         epoch,
         next_client,
-        reentry,
         records,
         now_ns,
     })
@@ -220,11 +216,11 @@ impl Start {
         Ok(())
     }
 
-    /// Orders of the last life: commands that no venue ever saw are given back, the others go to the venue again as
-    /// what they are. The paper venue died with the gate, so nothing is sent twice.
-    pub fn reenter(&mut self) -> Result<Vec<Command>, CoreError> {
+    /// What happens to the orders of the last life, given what the venue knows of it: reports are journalled and
+    /// applied, commands come back.
+    pub fn reenter(&mut self, handed_out: HandedOut) -> Result<Vec<Command>, CoreError> {
         let mut commands = Vec::new();
-        for step in self.gate.reenter_commands(self.now_ns) {
+        for step in self.gate.reenter_commands(handed_out, self.now_ns) {
             match step {
                 Reentry::Command(command) => commands.push(command),
                 Reentry::Report(report) => {

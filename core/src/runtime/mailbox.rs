@@ -32,6 +32,8 @@ pub(super) enum FromGate {
     Retired { port: Box<ClientPort>, fault: Option<PortFault> },
     /// What came of an operator's act.
     Controlled { client: u64, outcome: Result<ControlDone, ControlRefusal> },
+    /// Tier `power`: the disk failed, and this many answers, reports and commands are never shown.
+    Unreleased { entries: u64, durable_pos: u64 },
     /// The gate thread has ended.
     Stopped,
 }
@@ -43,6 +45,8 @@ pub(super) enum PortFault {
     Ring(Fault),
     /// It does not read its events; it may resume with its ticket.
     Lagging,
+    /// Tier `power`: the disk failed before what it waits for was safe.
+    Unreleased,
     /// Lockstep: it did not finish its step in time.
     Silent,
 }

@@ -3,6 +3,7 @@
 mod attach;
 mod boot;
 mod control;
+mod held;
 mod intents;
 mod lockstep;
 mod mailbox;
@@ -14,6 +15,7 @@ mod port;
 mod quotes;
 mod reactor;
 mod registry;
+mod release;
 mod reports;
 #[cfg(test)]
 mod simulation;
@@ -40,15 +42,16 @@ use ringfence_ipc::msg::Command;
 use ringfence_ipc::segment::{GateSegment, SegmentError};
 use tracing::{error, info};
 
-use crate::config::{ConfigError, CoreConfig, VenueKind};
+use crate::config::{ConfigError, CoreConfig, Tier, VenueKind};
 use crate::gate::{ApplyError, Space};
 use crate::journal::{Archiver, JournalError};
 use crate::summary::Summary;
 use crate::venue::{NullVenue, PaperConfig, PaperVenue};
 
 use attach::Setup;
-use boot::Booted;
+use boot::{Booted, Start};
 use control::Control;
+use held::Held;
 use mailbox::{FromGate, MAILBOX_SLOTS};
 use missed::JournalPaths;
 use operator::KillFile;
@@ -196,7 +199,6 @@ impl Core {
             hash_seed,
             epoch,
             next_client,
-            reentry,
             records,
             now_ns,
         } = boot::boot(&config)?;
@@ -247,6 +249,9 @@ impl Core {
         };
         let (paper_thread, to_paper) =
             paper.map_or((None, None), |(thread, sender)| (Some(thread), Some(sender)));
+        let mut start = Start { gate, writer, now_ns, records };
+        let reentry = start.reenter(venue.handed_out())?;
+        let Start { gate, writer, records, .. } = start;
         let dedup_quota = (0..=capacity.max_strategies).map(|id| gate.dedup_quota(id)).collect();
         let tape_counters = counters.clone();
         let setup = Setup {
@@ -276,6 +281,7 @@ impl Core {
             max_strategies: usize::from(capacity.max_strategies),
             kill: Arc::clone(&kill),
             kill_cancels_orders: config.kill_cancels_orders,
+            held: Held::new(held_entries(&config), config.capacity.max_clients),
         });
         reactor.records = records;
         reactor.base_event = base_event;
@@ -371,6 +377,14 @@ fn open_counters(config: &CoreConfig) -> Result<CountersWriter, SegmentError> {
     CountersWriter::open(&path).or_else(|_| CountersWriter::create(&path))
 }
 
+/// Tier `power` holds back at most this many entries; 0 in tier `process`.
+fn held_entries(config: &CoreConfig) -> usize {
+    match config.journal.tier {
+        Tier::Process => 0,
+        Tier::Power => config.journal.held_entries.max(held::MIN_ENTRIES),
+    }
+}
+
 fn paper_config(config: &CoreConfig, epoch: u16) -> PaperConfig {
     let model = &config.paper;
     PaperConfig {
@@ -424,6 +438,7 @@ fn spawn_gate(
             Some(settings) => reactor.run_lockstep(settings, wait),
             None => reactor.run(wait),
         }
+        reactor.release_all(release::STOP_PATIENCE);
         let _ = reactor.outbox.push(FromGate::Stopped);
         reactor
     })

@@ -30,7 +30,7 @@ pub(super) struct ClientPort {
 }
 
 /// Slots of the events ring that decisions leave free, so that reports of live orders still fit.
-const REPORT_RESERVE_SLOTS: u64 = 64;
+pub(super) const REPORT_RESERVE_SLOTS: u64 = 64;
 
 impl ClientPort {
     /// Whether a decision may be made for this client now: its answer must fit, and leave room for reports.

@@ -13,6 +13,7 @@ use ringfence_ipc::layout::PACE_EVENTS;
 use ringfence_ipc::msg::{PAYLOAD_WORDS, Report, StrategyId, Words};
 use ringfence_ipc::ring::Fault;
 
+use super::held::Held;
 use super::intents::INTENTS_PER_CLIENT;
 use super::mailbox::{FromGate, PortFault, ToGate};
 use super::port::ClientPort;
@@ -53,6 +54,8 @@ pub(super) struct Reactor {
     pub reports: Vec<Report>,
     /// Intents of the client that is being served.
     pub batch: Vec<Words>,
+    /// Tier `power`: what waits for the disk.
+    pub held: Held,
     /// Lockstep: gate time is the tape's.
     pub tape_now_ns: Option<u64>,
     pub stopping: bool,
@@ -94,6 +97,7 @@ pub(super) struct Parts {
     pub max_strategies: usize,
     pub kill: Arc<AtomicUsize>,
     pub kill_cancels_orders: bool,
+    pub held: Held,
 }
 
 impl Reactor {
@@ -112,6 +116,7 @@ impl Reactor {
             by_strategy: vec![NO_PORT; parts.max_strategies],
             reports: touched_vec(REPORT_SLOTS, BLANK_REPORT),
             batch: vec![[0; PAYLOAD_WORDS]; INTENTS_PER_CLIENT],
+            held: parts.held,
             tape_now_ns: None,
             stopping: false,
             records: 0,
@@ -142,6 +147,9 @@ impl Reactor {
             self.pull_kill();
         }
         let mut busy = !self.inbox.is_empty() && self.mail();
+        if self.held.is_waiting() {
+            busy |= self.release();
+        }
         busy |= self.book_reports();
         self.rotation = if self.rotation + 1 < self.active.len() { self.rotation + 1 } else { 0 };
         let mut turn = self.rotation;
@@ -186,7 +194,7 @@ impl Reactor {
         if self.journal.room(Class::Order) {
             Space::Open
         } else if self.journal.room(Class::Reserved) {
-            Space::Reserved
+            if self.journal.is_failed() { Space::Failed } else { Space::Reserved }
         } else {
             Space::Full
         }
@@ -195,6 +203,7 @@ impl Reactor {
     fn serve(&mut self, at: usize) -> bool {
         let Some(port) = &self.ports[at] else { return false };
         let served = match port.role {
+            Role::Strategy | Role::Operator if self.held.is_on() => self.serve_held(at),
             Role::Strategy | Role::Operator => self.serve_intents(at),
             Role::Feed => self.serve_quotes(at),
             Role::Venue | Role::Observer => Ok(0),
@@ -229,8 +238,11 @@ impl Reactor {
     pub fn mail(&mut self) -> bool {
         let mut busy = false;
         for _ in 0..MAIL_PER_PASS {
-            // What a message leads to must fit the journal and the outbox; else it waits where it is.
-            if self.outbox.slots() < 2 || !self.journal.room_for(Class::Reserved, RECORDS_PER_ACT) {
+            // What a message leads to must fit the journal, the outbox and the FIFO; else it waits where it is.
+            if self.outbox.slots() < 2
+                || !self.journal.room_for(Class::Reserved, RECORDS_PER_ACT)
+                || self.held.free() == 0
+            {
                 break;
             }
             let Ok(message) = self.inbox.pop() else { break };
@@ -273,11 +285,14 @@ impl Reactor {
         {
             *entry = at as u16;
         }
+        self.held.vacate(at);
         self.ports[at] = Some(port);
         self.active.push(at as u16);
         self.pace(self.clock.now_ns());
         self.counters.set(Counter::JournalPos, self.journal.position());
-        let _ = self.outbox.push(FromGate::Attached { client, position: self.journal.position() });
+        // What came before this position is read back from the journal: in tier `power` only once it is on disk.
+        let position = self.journal.position();
+        self.mail_out(FromGate::Attached { client, position }, position);
     }
 
     /// Stops serving a client and gives its port back to the control thread, which unmaps it. Waits, still attached
@@ -312,6 +327,9 @@ impl Reactor {
         self.flush_tally();
         self.counters.set(Counter::ArchivedPos, self.journal.archived_pos());
         self.counters.set(Counter::DurablePos, self.journal.durable_pos());
+        self.counters.set(Counter::ArchiveErrors, u64::from(self.journal.is_failed()));
+        self.counters.set(Counter::DiskLow, u64::from(self.journal.is_disk_low()));
+        self.counters.set(Counter::HeldEntries, self.held.len() as u64);
         self.counters.set(Counter::OpenOrders, self.gate.open_order_count() as u64);
         self.pace(now_ns);
         // In lockstep the tape is the clock: there the steps keep it.

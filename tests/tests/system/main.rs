@@ -9,5 +9,6 @@ mod kills;
 mod limits;
 mod orders;
 mod places;
+mod power;
 mod recording;
 mod supervisor;

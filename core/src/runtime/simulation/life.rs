@@ -15,11 +15,12 @@ use super::client::Link;
 use super::setting::STRATEGIES;
 use super::street::{Street, Truth};
 use super::world::{Check, World, text};
-use crate::gate::Gate;
+use crate::gate::{Gate, HandedOut};
 use crate::journal::tests::sim::{Rng, Sim};
 use crate::journal::{Pump, Step, open_on};
 use crate::runtime::CoreError;
 use crate::runtime::boot::{Start, recover};
+use crate::runtime::held::Held;
 use crate::runtime::mailbox::{FromGate, MAILBOX_SLOTS, ToGate};
 use crate::runtime::quotes::Quotes;
 use crate::runtime::reactor::{Parts, Reactor};
@@ -64,7 +65,7 @@ impl World {
         self.now_ns = self.now_ns.max(past.last_ns + 1);
         let mut start = Start { gate, writer, now_ns: self.now_ns, records: past.records };
         self.configure(&mut start, past.symbols.len(), epoch).map_err(text)?;
-        let commands = start.reenter().map_err(text)?;
+        let commands = start.reenter(HandedOut::Forgotten).map_err(text)?;
         let hot = HotReader::open(&self.hot_path()).map_err(text)?;
         let (commands_in, commands_out) = rtrb::RingBuffer::new(COMMANDS);
         let (reports_in, reports_out) = rtrb::RingBuffer::new(REPORTS);
@@ -85,6 +86,7 @@ impl World {
             max_strategies: usize::from(self.setting.cap.max_strategies),
             kill: Arc::default(),
             kill_cancels_orders: false,
+            held: Held::new(0, 0),
         });
         reactor.tape_now_ns = Some(self.now_ns);
         for command in &commands {

@@ -174,7 +174,7 @@ impl World {
                         client.link = Link::Down;
                     }
                 }
-                FromGate::Controlled { .. } | FromGate::Stopped => {}
+                FromGate::Controlled { .. } | FromGate::Unreleased { .. } | FromGate::Stopped => {}
             }
         }
         Ok(())
