@@ -1,5 +1,6 @@
 //! The process around the gate: threads, rings, boot and shutdown.
 
+mod absence;
 mod attach;
 mod boot;
 mod control;
@@ -48,6 +49,7 @@ use crate::journal::{Archiver, JournalError};
 use crate::summary::Summary;
 use crate::venue::{NullVenue, PaperConfig, PaperVenue};
 
+use absence::Absence;
 use attach::Setup;
 use boot::Booted;
 use control::Control;
@@ -265,6 +267,7 @@ impl Core {
             market: Arc::clone(&market),
             cache,
             dedup_quota,
+            dead_man: config.operator.name.clone(),
             tape_event: Box::new(move || tape_counters.get(Counter::MarketEvents)),
         };
         let path = config.socket_path();
@@ -288,6 +291,9 @@ impl Core {
         reactor.base_event = base_event;
         reactor.tape_now_ns = config.lockstep.as_ref().map(|_| now_ns);
         reactor.begin_vigil(now_ns);
+        if config.lockstep.is_none() {
+            reactor.absence = Absence::begin(&config, &reactor.gate, now_ns);
+        }
         reactor.show_guard();
         let control = Control {
             setup,

@@ -13,6 +13,7 @@ use ringfence_ipc::layout::PACE_EVENTS;
 use ringfence_ipc::msg::{PAYLOAD_WORDS, Report, StrategyId, Words};
 use ringfence_ipc::ring::Fault;
 
+use super::absence::Absence;
 use super::intents::INTENTS_PER_CLIENT;
 use super::mailbox::{FromGate, PortFault, ToGate};
 use super::nodes::Nodes;
@@ -71,6 +72,7 @@ pub(super) struct Reactor {
     pub kill: Arc<AtomicUsize>,
     pub kill_cancels_orders: bool,
     pub vigil: Vigil,
+    pub absence: Absence,
 }
 
 /// Counts not yet in the counters file: kept in registers and one private line, written out at every chore.
@@ -127,6 +129,7 @@ impl Reactor {
             kill: parts.kill,
             kill_cancels_orders: parts.kill_cancels_orders,
             vigil: Vigil::new(0, 0),
+            absence: Absence::ignored(),
         }
     }
 
@@ -278,6 +281,7 @@ impl Reactor {
         {
             *entry = at as u16;
         }
+        self.absence.came(&port);
         self.ports[at] = Some(port);
         self.active.push(at as u16);
         self.pace(self.clock.now_ns());
@@ -303,6 +307,10 @@ impl Reactor {
         {
             *entry = NO_PORT;
         }
+        if port.role == Role::Strategy || (port.dead_man && !self.ports.iter().flatten().any(|p| p.dead_man))
+        {
+            self.absence.left(&port, self.clock.now_ns());
+        }
         if matches!(fault, Some(PortFault::Ring(_))) {
             self.counters.inc(Counter::Faults);
             self.counters.inc(Counter::QuarantinedClients);
@@ -324,6 +332,7 @@ impl Reactor {
         // In lockstep the tape is the clock: there the steps keep it.
         if self.tape_now_ns.is_none() {
             self.keep_vigil(now_ns);
+            self.see_absence(now_ns);
         }
     }
 
