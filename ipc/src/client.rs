@@ -3,6 +3,8 @@
 //! `submit` and `poll` neither allocate nor call the kernel. Every submitted intent gets exactly one decision event:
 //! from the ring, from the journal after a restart of the gate, or from a resend under the same key.
 
+mod nodes;
+
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
@@ -18,6 +20,7 @@ use crate::msg::{
 use crate::reason::{LimitId, Reason};
 use crate::ring::{Consumer, Fault, Producer};
 use crate::segment::SegmentError;
+pub use nodes::{Node, NodeError, UpdateError};
 
 /// What [`Client::poll`] brings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -7,14 +7,16 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use crate::cache::CacheView;
 use crate::clock::Clock;
 use crate::handshake::socket::{self, Received, SocketError};
 use crate::handshake::{
-    ControlDone, ControlRefusal, ControlRequest, Hello, Packet, RefusalCode, Role, Ticket, Welcome,
+    ControlDone, ControlRefusal, ControlRequest, Hello, NodeRefusal, NodeRequest, Packet, RefusalCode, Role,
+    Ticket, Welcome,
 };
 use crate::layout::{self, LAYOUT_HASH, PROTOCOL_MAJOR, PROTOCOL_MINOR};
 use crate::market::MarketReader;
-use crate::msg::Words;
+use crate::msg::{SLOT_BYTES, Words};
 use crate::segment::{Mapping, SegmentError, map_peer};
 
 /// How to attach.
@@ -116,6 +118,7 @@ pub(crate) struct Connection {
     pub(crate) intents: Mapping,
     pub(crate) events: Mapping,
     pub(crate) market: MarketReader,
+    pub(crate) cache: CacheView,
     pub(crate) clock: Clock,
     /// Events between `last_seq` and the fresh ring, oldest first.
     pub(crate) missed: Vec<Vec<Words>>,
@@ -146,13 +149,15 @@ impl Connection {
             (Packet::Welcome(welcome), fds) => (welcome, fds),
             _ => return Err(AttachError::Silent("expected a welcome")),
         };
-        let [intents_fd, events_fd, market_fd]: [OwnedFd; 3] =
-            fds.try_into().map_err(|_| AttachError::Silent("expected three descriptors with the welcome"))?;
+        let [intents_fd, events_fd, market_fd, cache_fd]: [OwnedFd; 4] =
+            fds.try_into().map_err(|_| AttachError::Silent("expected four descriptors with the welcome"))?;
         let intents_bytes = layout::intents_bytes(welcome.intents_slots, welcome.tape_slots);
         let intents = map_peer(intents_fd, intents_bytes, true)?;
         let events = map_peer(events_fd, layout::events_bytes(welcome.events_slots), false)?;
         layout::write_intents_header(&intents)?;
         let market = MarketReader::new(&map_peer(market_fd, welcome.market_bytes as usize, false)?)?;
+        let cache = map_peer(cache_fd, welcome.cache_bytes as usize, false)?;
+        let cache = CacheView::new(cache.read_slots(0, cache.len_bytes() / SLOT_BYTES)?)?;
         let clock = Clock::from_calibration(layout::read_calibration(&events)?);
         socket::send(socket.as_fd(), &Packet::Mapped, &[]).map_err(SocketError::Io)?;
         let mut missed = Vec::new();
@@ -166,7 +171,7 @@ impl Connection {
         let socket = Arc::new(socket);
         let lost = Arc::new(AtomicBool::new(false));
         watch(Arc::clone(&socket), Arc::clone(&lost))?;
-        Ok(Self { socket, lost, welcome, intents, events, market, clock, missed, begins_at })
+        Ok(Self { socket, lost, welcome, intents, events, market, cache, clock, missed, begins_at })
     }
 
     /// Whether the gate is gone. Set by the watcher thread; a dead gate writes nothing.
@@ -192,6 +197,19 @@ impl Connection {
                 let _ = rustix::net::shutdown(&*self.socket, rustix::net::Shutdown::Both);
                 Err(error.into())
             }
+        }
+    }
+
+    /// Asks the control thread about a node and waits for its answer: a series, or why not.
+    pub(crate) fn node(
+        &self,
+        request: NodeRequest,
+    ) -> Result<Result<u32, (NodeRefusal, String)>, AttachError> {
+        socket::send(self.socket.as_fd(), &Packet::Node(request), &[]).map_err(SocketError::Io)?;
+        match receive(self.socket.as_fd(), Instant::now() + Duration::from_secs(5))?.0 {
+            Packet::NodeGranted { series } => Ok(Ok(series)),
+            Packet::NodeRefused { code, text } => Ok(Err((code, text))),
+            _ => Err(AttachError::Silent("expected the answer about a node")),
         }
     }
 }

@@ -118,6 +118,22 @@ named! {
         HeldEntries = 40, "held_entries";
         /// Tier `power`: answers, reports and commands that a failed disk kept from ever being shown.
         Unreleased = 41, "unreleased";
+        /// Live values taken into the node cache.
+        NodeFeeds = 32, "node_feeds";
+        /// Values taken into the node cache that were filled in afterwards.
+        NodeBackfills = 33, "node_backfills";
+        /// Live values of nodes whose bucket had left the window.
+        NodeLate = 34, "node_late";
+        /// How often a node's bucket did not follow its predecessor.
+        NodeGaps = 35, "node_gaps";
+        /// Values of nodes refused.
+        NodeRejects = 36, "node_rejects";
+        /// Of these: from a client that does not hold the node's lease.
+        NodeRejectsNoLease = 37, "node_rejects_no_lease";
+        /// Gauge: series in the node cache.
+        NodeSeries = 38, "node_series";
+        /// Gauge: bytes of the node cache in use.
+        NodeCacheBytes = 39, "node_cache_bytes";
 
         // The control thread.
         /// Gauge: clients attached.

@@ -15,6 +15,8 @@
 //!                                                    4096  symbol table, 64 bytes each
 //!                                                       .. one cell of 5 lines for each symbol
 //! ```
+//!
+//! The node cache's bytes: [`crate::cache`].
 
 mod fields;
 mod header;

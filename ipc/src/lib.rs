@@ -6,6 +6,7 @@
 //! A peer's memory is input: it is copied once, checked, and only then used.
 
 pub mod atomic;
+pub mod cache;
 pub mod cell;
 #[cfg(not(loom))]
 pub mod client;

@@ -9,7 +9,7 @@
 use std::ptr::NonNull;
 use std::sync::Arc;
 
-use crate::atomic::{AtomicU64, Ordering, SEQUENCE_WORD, Slot, fence};
+use crate::atomic::{AtomicU64, Ordering, SEQUENCE_WORD, SLOT_WORDS, Slot, fence};
 use crate::hint::{prefetch_read, prefetch_write};
 use crate::msg::{PAYLOAD_WORDS, Words};
 
@@ -138,6 +138,27 @@ impl ReadSlots {
         }
     }
 
+    /// Copies the words from word `first` of the view on, counted through its slots with nothing between them, each
+    /// read once, relaxed.
+    #[inline]
+    pub fn copy_words(&self, first: usize, to: &mut [u64]) {
+        let lead = (first.wrapping_neg() % SLOT_WORDS).min(to.len());
+        let (lead, lines) = to.split_at_mut(lead);
+        let mut slot = first / SLOT_WORDS;
+        if !lead.is_empty() {
+            for (to, from) in lead.iter_mut().zip(&self.at(slot).words[first % SLOT_WORDS..]) {
+                *to = from.load(Ordering::Relaxed);
+            }
+            slot += 1;
+        }
+        for line in lines.chunks_mut(SLOT_WORDS) {
+            for (to, from) in line.iter_mut().zip(&self.at(slot).words) {
+                *to = from.load(Ordering::Relaxed);
+            }
+            slot += 1;
+        }
+    }
+
     /// Asks the cache for a slot that will be read soon.
     #[inline]
     pub fn prefetch(&self, slot: usize) {
@@ -213,6 +234,14 @@ impl WriteSlots {
     #[inline]
     pub fn store(&self, slot: usize, word: usize, value: u64) {
         self.0.at(slot).words[word].store(value, Ordering::Relaxed);
+    }
+
+    /// Stores words from word `first` of the view on, counted as in [`ReadSlots::copy_words`], relaxed.
+    #[inline]
+    pub fn store_words(&self, first: usize, from: &[u64]) {
+        for (word, value) in (first..).zip(from) {
+            self.store(word / SLOT_WORDS, word % SLOT_WORDS, *value);
+        }
     }
 
     /// Stores a slot's payload, relaxed; nobody may rely on it before the sequence is published.
@@ -336,6 +365,21 @@ mod tests {
         tail.store(0, 2, 9);
         assert_eq!(slots.reader().word(3, 2).unwrap().get(), 9);
         assert_eq!(slots.reader().payload(3), [0, 0, 9, 0, 0, 0, 0]);
+    }
+
+    #[test]
+    fn words_are_counted_through_slots() {
+        let slots = WriteSlots::heap(4);
+        let values: Vec<u64> = (1..=20).collect();
+        slots.store_words(5, &values);
+        for (first, len) in [(5, 20), (5, 1), (8, 8), (7, 2), (6, 10), (16, 9), (32, 0)] {
+            let mut copy = vec![0; len];
+            slots.reader().copy_words(first, &mut copy);
+            let expected: Vec<u64> = (0..len).map(|i| (first + i - 4) as u64).collect();
+            assert_eq!(copy, expected, "{first} {len}");
+        }
+        let outside = std::panic::AssertUnwindSafe(|| slots.reader().copy_words(31, &mut [0; 2]));
+        assert!(std::panic::catch_unwind(outside).is_err());
     }
 
     #[test]

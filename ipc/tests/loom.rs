@@ -5,6 +5,7 @@
 #![cfg(loom)]
 #![allow(clippy::unwrap_used, missing_docs)]
 
+mod loom_cache;
 mod model;
 
 use std::collections::VecDeque;

@@ -5,6 +5,7 @@
 
 pub mod audit;
 pub mod diary;
+pub mod feeder;
 pub mod hammer;
 pub mod http;
 pub mod process;

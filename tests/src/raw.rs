@@ -62,7 +62,7 @@ impl Raw {
             Packet::Refused { code, text } => return Err((code, text)),
             other => panic!("no answer to a hello: {other:?}"),
         };
-        let [intents, events, _market]: [OwnedFd; 3] = fds.try_into().expect("three descriptors");
+        let [intents, events, _market, _cache]: [OwnedFd; 4] = fds.try_into().expect("four descriptors");
         let intents_fd = intents.try_clone().expect("a descriptor can be copied");
         let bytes = layout::intents_bytes(welcome.intents_slots, welcome.tape_slots);
         let intents = map_peer(intents, bytes, true).expect("the client's segment maps");

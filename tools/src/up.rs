@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, bail, ensure};
 use clap::{Args, ValueEnum};
 use ringfence_core::config::{
-    ClientConfig, CoreConfig, JournalConfig, Levels, Limits, Lockstep, PaperModel, StormConfig,
-    StrategyConfig, SymbolConfig, Tier, VenueKind, Wait,
+    ClientConfig, CoreConfig, JournalConfig, Levels, Limits, Lockstep, OperatorConfig, PaperModel,
+    StormConfig, StrategyConfig, SymbolConfig, Tier, VenueKind, Wait,
 };
 use ringfence_ipc::counters::{Counter, CountersReader};
 use serde_json::Value;
@@ -138,7 +138,6 @@ fn core_config(args: &UpArgs, data: &Path) -> anyhow::Result<CoreConfig> {
     };
     let strategy = |name: &str| StrategyConfig {
         name: name.into(),
-        account: 0,
         limits: Limits {
             max_gross_notional: Some("2000000".into()),
             max_open_orders: Some(1000),
@@ -148,6 +147,7 @@ fn core_config(args: &UpArgs, data: &Path) -> anyhow::Result<CoreConfig> {
             cancel_burst: Some(10_000),
             ..Limits::default()
         },
+        ..StrategyConfig::default()
     };
     Ok(CoreConfig {
         data_dir: data.to_owned(),
@@ -166,6 +166,7 @@ fn core_config(args: &UpArgs, data: &Path) -> anyhow::Result<CoreConfig> {
             ..JournalConfig::default()
         },
         capacity: Default::default(),
+        cache: Default::default(),
         paper: PaperModel { seed: args.seed, ..PaperModel::default() },
         limits: Limits {
             max_order_notional: Some("1000000".into()),
@@ -183,6 +184,7 @@ fn core_config(args: &UpArgs, data: &Path) -> anyhow::Result<CoreConfig> {
             ..StormConfig::default()
         },
         kill_cancels_orders: true,
+        operator: OperatorConfig::default(),
         symbols: vec![symbol("BTCUSDT", "0.00001", "10"), symbol("ETHUSDT", "0.0001", "200")],
         strategies: vec![strategy("manual"), strategy("demo")],
         clients: vec![

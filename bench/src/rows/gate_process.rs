@@ -116,6 +116,17 @@ impl GateProcess {
         self.config.journal.hot_bytes / 64
     }
 
+    /// Sleeps until the gate has counted `count`.
+    ///
+    /// # Errors
+    /// It does not, or counts more.
+    pub fn wait_counted(&self, counter: Counter, count: u64) -> Result<()> {
+        self.wait_for(counter.name(), |gate| gate.counters.get(counter) >= count)?;
+        let counted = self.counters.get(counter);
+        ensure!(counted == count, "the gate counts {counted} {} where {count} were sent", counter.name());
+        Ok(())
+    }
+
     /// Sleeps until the archiver has caught up.
     ///
     /// # Errors

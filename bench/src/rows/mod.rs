@@ -1,5 +1,6 @@
 //! One module per kind of row, and the table of all rows.
 
+mod cache;
 pub mod gate;
 pub mod gate_process;
 mod journal;
@@ -51,6 +52,9 @@ pub const ALL: &[(&str, Measure)] = &[
     ("pipeline_inproc", |bench, name| pipeline::measure(bench, name, KEYS_64K)),
     ("pipeline_inproc_1m", |bench, name| pipeline::measure(bench, name, KEYS_1M)),
     ("journal_append", journal::measure),
+    ("cache_rtt", |bench, name| cache::round_trips(bench, name)),
+    ("cache_feed", cache::feed),
+    ("cache_window_60", cache::window),
     ("peer_rtrb", peer_rtrb),
     ("peer_uds", peer_uds),
     ("peer_uds_spinning", peer_uds_spinning),

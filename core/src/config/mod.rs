@@ -10,10 +10,12 @@ use serde::{Deserialize, Serialize};
 
 use crate::gate::Capacity;
 
+mod cache;
 mod guard;
 mod limits;
 
-pub use guard::{Levels, StormConfig};
+pub use cache::CacheConfig;
+pub use guard::{Levels, OnDisconnect, OnOperatorGone, OperatorConfig, StormConfig};
 pub use limits::Limits;
 
 /// How an idle thread waits.
@@ -87,6 +89,9 @@ pub struct CoreConfig {
     /// Table sizes.
     #[serde(default)]
     pub capacity: CapacityConfig,
+    /// Size of the node cache.
+    #[serde(default)]
+    pub cache: CacheConfig,
     /// Paper venue model.
     #[serde(default)]
     pub paper: PaperModel,
@@ -99,6 +104,9 @@ pub struct CoreConfig {
     /// The kill switch cancels every open order too, unless whoever pulls it says otherwise.
     #[serde(default = "yes")]
     pub kill_cancels_orders: bool,
+    /// The dead-man switch.
+    #[serde(default)]
+    pub operator: OperatorConfig,
     /// The symbol table; a symbol's id is its place in this list.
     #[serde(default, rename = "symbol")]
     pub symbols: Vec<SymbolConfig>,
@@ -237,7 +245,7 @@ pub struct SymbolConfig {
 }
 
 /// One strategy.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct StrategyConfig {
     /// Its name.
@@ -245,6 +253,12 @@ pub struct StrategyConfig {
     /// Its account.
     #[serde(default)]
     pub account: u16,
+    /// What happens to its open orders when its client is gone.
+    #[serde(default)]
+    pub on_disconnect: OnDisconnect,
+    /// How long its client has to come back before that.
+    #[serde(default)]
+    pub resume_grace_ms: u64,
     /// Its limits.
     #[serde(default)]
     pub limits: Limits,
@@ -302,6 +316,7 @@ impl CoreConfig {
             .map_err(|error| ConfigError::Parse { path: path.to_owned(), message: error.to_string() })?;
         config.symbol_table()?;
         config.limit_records(0)?;
+        config.cache.check()?;
         Ok(config)
     }
 

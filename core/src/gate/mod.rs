@@ -59,7 +59,7 @@ use orders::OrderTable;
 use pipeline::Reject;
 use position::Position;
 use storm::StormGuard;
-use tables::touched;
+pub(crate) use tables::touched;
 
 /// What the gate keeps per account.
 #[derive(Clone, Copy, Debug)]

@@ -29,8 +29,11 @@ pub(super) struct Setup {
     pub hash_seed: u64,
     pub journal: JournalPaths,
     pub market: Arc<GateSegment>,
+    pub cache: Arc<GateSegment>,
     /// Keys remembered per strategy, by strategy id; the last entry is everybody else's.
     pub dedup_quota: Vec<usize>,
+    /// Name of the operator that the dead-man switch watches.
+    pub dead_man: String,
     /// Market events the venue had consumed when this life began, and since.
     pub tape_event: Box<dyn Fn() -> u64 + Send>,
 }
@@ -40,12 +43,14 @@ pub(super) struct Pending {
     client: u64,
     role: Role,
     paced: bool,
+    dead_man: bool,
     strategy: StrategyId,
     pub ticket: Ticket,
     pub resume_after: Option<u64>,
     intents: ClientSegment,
     events: GateSegment,
     market: OwnedFd,
+    cache: OwnedFd,
     intents_slots: u32,
     tape_slots: u32,
     events_slots: u32,
@@ -60,9 +65,9 @@ pub(super) struct Served {
 }
 
 impl Pending {
-    /// What travels with the welcome: intents, events, market.
-    pub fn fds(&self) -> [BorrowedFd<'_>; 3] {
-        [self.intents.fd(), self.events.fd(), self.market.as_fd()]
+    /// What travels with the welcome: intents, events, market, node cache.
+    pub fn fds(&self) -> [BorrowedFd<'_>; 4] {
+        [self.intents.fd(), self.events.fd(), self.market.as_fd(), self.cache.as_fd()]
     }
 }
 
@@ -109,12 +114,7 @@ impl Setup {
         if !report.is_clean() {
             warn!(client, %report, "events segment");
         }
-        let market = self.market.fd().try_clone_to_owned().map_err(|source| SegmentError::Os {
-            step: "dup",
-            name: "market".into(),
-            source,
-            advice: "raise the open files limit",
-        })?;
+        let (market, cache) = (another_fd(&self.market, "market")?, another_fd(&self.cache, "cache")?);
         let welcome = Welcome {
             client,
             strategy,
@@ -125,6 +125,7 @@ impl Setup {
             tape_slots,
             events_slots,
             market_bytes: self.market.mapping().len_bytes() as u64,
+            cache_bytes: self.cache.mapping().len_bytes() as u64,
             ticket,
             tape_event: (self.tape_event)(),
         };
@@ -132,12 +133,14 @@ impl Setup {
             client,
             role: hello.role,
             paced: hello.paced,
+            dead_man: hello.role == Role::Operator && hello.name == self.dead_man,
             strategy,
             ticket,
             resume_after: hello.ticket.map(|_| hello.last_seq),
             intents,
             events,
             market,
+            cache,
             intents_slots,
             tape_slots,
             events_slots,
@@ -179,6 +182,7 @@ impl Setup {
             tape,
             market_seen: if pending.paced { Some(layout::market_seen(&intents)?) } else { None },
             paced_limit: if feed { Some(layout::events_paced_mut(events)?) } else { None },
+            dead_man: pending.dead_man,
             draining: false,
             seen: (0, 0),
         });
@@ -194,4 +198,13 @@ impl Setup {
         };
         Ok(Served { port, record, paper_tape })
     }
+}
+
+fn another_fd(segment: &GateSegment, name: &str) -> Result<OwnedFd, SegmentError> {
+    segment.fd().try_clone_to_owned().map_err(|source| SegmentError::Os {
+        step: "dup",
+        name: name.to_owned(),
+        source,
+        advice: "raise the open files limit",
+    })
 }

@@ -1,6 +1,8 @@
 //! The control thread: socket, handshakes, deaths. It may block, allocate and call the kernel, so that the gate never
 //! has to.
 
+mod nodes;
+
 use std::collections::VecDeque;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
@@ -208,6 +210,7 @@ impl Loop {
             client: 0,
             role: Role::Observer,
             strategy: 0,
+            asking: false,
             outgoing: VecDeque::new(),
         });
         Ok(())
@@ -244,6 +247,7 @@ impl Loop {
             (Stage::Hello, Packet::Hello(hello)) => self.on_hello(at, &hello),
             (Stage::Mapped(pending), Packet::Mapped) => self.on_mapped(at, *pending),
             (Stage::Active, Packet::Control(request)) => self.on_control(at, request),
+            (Stage::Active, Packet::Node(request)) => self.on_node(at, request),
             (stage, _) => {
                 peer.stage = stage;
                 Err((RefusalCode::Protocol, "this packet is not expected here".to_owned()))
@@ -412,6 +416,7 @@ impl Loop {
                 "the disk failed: what was decided after this position is not shown and not sent; \
                  start the gate again, recovery decides"
             ),
+            FromGate::Node(turn) => self.on_node_answer(*turn),
             FromGate::Stopped => self.gate_stopped = true,
         }
     }

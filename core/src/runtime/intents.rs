@@ -2,7 +2,7 @@
 
 use ringfence_ipc::counters::{Counter, Histo};
 use ringfence_ipc::handshake::Role;
-use ringfence_ipc::msg::{Command, Decision, DurabilityTier, Words};
+use ringfence_ipc::msg::{Command, Decision, DurabilityTier, Words, kind, kind_of};
 
 use super::mailbox::PortFault;
 use super::reactor::Reactor;
@@ -49,6 +49,9 @@ impl Reactor {
         if count == 0 {
             return self.serve_long(at);
         }
+        if kind_of(&batch[0]) == kind::NODE_UPDATE {
+            return Ok(self.serve_updates(at, &batch[..count]));
+        }
         for words in &batch[..count] {
             self.gate.prefetch(port.strategy, words);
         }
@@ -60,6 +63,9 @@ impl Reactor {
         let started_ns = self.pass_now_ns();
         let mut served = 0;
         for words in &batch[..count] {
+            if kind_of(words) == kind::NODE_UPDATE {
+                break;
+            }
             let Some(port) = &mut self.ports[at] else { break };
             if !port.draining && !port.has_decision_room()? {
                 self.counters.inc(Counter::FullEventRings);
@@ -74,10 +80,13 @@ impl Reactor {
         Ok(served as usize)
     }
 
-    /// Decides one intent that takes several slots (an operator's), if that is what stands next.
+    /// Takes what stands next and is several slots long: an operator's intent or a node's update.
     fn serve_long(&mut self, at: usize) -> Result<usize, PortFault> {
         let Some(port) = &mut self.ports[at] else { return Ok(0) };
         let Some(head) = port.intents.peek()? else { return Ok(0) };
+        if kind_of(&head.words) == kind::NODE_UPDATE {
+            return self.serve_long_update(at, &head);
+        }
         if !port.draining && !port.has_decision_room()? {
             self.counters.inc(Counter::FullEventRings);
             return Ok(0);
@@ -144,12 +153,16 @@ impl Reactor {
             Some(ext) => self.journal.append_slots(&[first, second, *ext]),
         };
         self.records += 1;
-        // A draining client reads nothing any more; the journal keeps its answers.
-        if !port.draining {
+        // A draining client reads nothing any more; the journal keeps its answers. A ring that is at fault costs the
+        // client its place, never the decision: it is in the journal, so it counts.
+        let told = if port.draining {
+            Ok(())
+        } else {
             let answer = Decision { journal_seq, ..accepted.decision };
-            let told = port.events.push1(&answer.encode())?;
-            debug_assert!(told.is_some(), "room was looked at before the intent was read");
-        }
+            port.events.push1(&answer.encode()).map(|told| {
+                debug_assert!(told.is_some(), "room was looked at before the intent was read");
+            })
+        };
         self.gate.commit(&accepted.effect, journal_seq);
         if let Some(command) = &accepted.command {
             self.venue.push(command, accepted.decision.decided_at_ns);
@@ -157,7 +170,7 @@ impl Reactor {
         }
         self.tally.intents += 1;
         self.tally.accepted += 1;
-        Ok(())
+        Ok(told?)
     }
 
     /// As [`Reactor::decide_one`], for what was refused.

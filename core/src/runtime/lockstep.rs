@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use ringfence_ipc::counters::{Counter, Histo};
 use ringfence_ipc::handshake::Role;
-use ringfence_ipc::msg::{Step, StepDone, TapeEnd, Words, kind, kind_of};
+use ringfence_ipc::msg::{NodeUpdate, Step, StepDone, TapeEnd, Words, kind, kind_of};
 
 use super::mailbox::PortFault;
 use super::reactor::Reactor;
@@ -23,6 +23,8 @@ use crate::journal::{Class, Writer};
 const STEP_PATIENCE: Duration = Duration::from_secs(5);
 /// Intents one strategy may write in one step.
 const INTENTS_PER_STEP: usize = 256;
+/// Node values one strategy may feed in one step.
+const UPDATES_PER_STEP: usize = 4096;
 
 impl Reactor {
     /// Runs the whole tape in turns, then serves what is left like any gate until told to stop.
@@ -173,8 +175,9 @@ impl Reactor {
             }
         }
         let deadline = Instant::now() + STEP_PATIENCE;
+        let mut updates = Vec::new();
         for at in strategies {
-            match self.collect(at, event, deadline) {
+            match self.collect(at, event, deadline, &mut updates) {
                 Ok(intents) => {
                     for (position, words) in intents {
                         self.wait_for_journal();
@@ -195,12 +198,23 @@ impl Reactor {
             }
         }
         self.release_all(Duration::MAX);
+        // Nobody sees a value of this step before all have finished it.
+        for (client, update) in &updates {
+            let _ = self.nodes.cache.apply(*client, update);
+        }
         while self.book_reports_now() {}
     }
 
-    /// Reads one strategy's intents up to its `Done{event}`.
-    fn collect(&mut self, at: usize, event: u64, deadline: Instant) -> Result<Vec<(u64, Words)>, PortFault> {
+    /// Reads one strategy's intents up to its `Done{event}`, and the node values it feeds.
+    fn collect(
+        &mut self,
+        at: usize,
+        event: u64,
+        deadline: Instant,
+        updates: &mut Vec<(u64, NodeUpdate)>,
+    ) -> Result<Vec<(u64, Words)>, PortFault> {
         let mut intents = Vec::new();
+        let updates_before = updates.len();
         let mut waiter = Waiter::new(Wait::Backoff);
         loop {
             let Some(port) = &mut self.ports[at] else { return Ok(intents) };
@@ -217,9 +231,22 @@ impl Reactor {
                 continue;
             };
             waiter.after_pass(true);
-            let position = port.intents.position();
+            let (client, position) = (port.client, port.intents.position());
+            let is_update = kind_of(&head.words) == kind::NODE_UPDATE;
+            let update = if is_update { self.read_update(at, &head)? } else { None };
+            let Some(port) = &mut self.ports[at] else { return Ok(intents) };
             port.intents.advance(head.slots);
             port.intents.publish();
+            if is_update {
+                match update {
+                    Some(_) if updates.len() - updates_before >= UPDATES_PER_STEP => {
+                        return Err(PortFault::Lagging);
+                    }
+                    Some(update) => updates.push((client, update)),
+                    None => self.counters.inc(Counter::MalformedMessages),
+                }
+                continue;
+            }
             match StepDone::decode(&head.words) {
                 Ok(done) if done.event >= event => return Ok(intents),
                 Ok(_) => {}

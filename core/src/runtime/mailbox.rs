@@ -4,6 +4,7 @@ use ringfence_ipc::handshake::{ControlDone, ControlRefusal};
 use ringfence_ipc::journal::{AttachRecord, ControlRecord, StrategyRecord};
 use ringfence_ipc::ring::Fault;
 
+use super::nodes::NodeTurn;
 use super::port::ClientPort;
 use crate::gate::StrategyTables;
 
@@ -20,6 +21,8 @@ pub(super) enum ToGate {
     Detach { client: u64 },
     /// An operator's act; `cancel_orders`: cancel the scope's orders with it, `None`: as it is configured.
     Control { record: ControlRecord, cancel_orders: Option<bool> },
+    /// A client asks about a node.
+    Node(Box<NodeTurn>),
     /// Finish in good order.
     Stop,
 }
@@ -34,6 +37,8 @@ pub(super) enum FromGate {
     Controlled { client: u64, outcome: Result<ControlDone, ControlRefusal> },
     /// Tier `power`: the disk failed, and this many answers, reports and commands are never shown.
     Unreleased { entries: u64, durable_pos: u64 },
+    /// What became of a client's request about a node.
+    Node(Box<NodeTurn>),
     /// The gate thread has ended.
     Stopped,
 }

@@ -1,5 +1,6 @@
 //! The process around the gate: threads, rings, boot and shutdown.
 
+mod absence;
 mod attach;
 mod boot;
 mod control;
@@ -8,6 +9,7 @@ mod intents;
 mod lockstep;
 mod mailbox;
 mod missed;
+mod nodes;
 mod operator;
 mod paper_thread;
 mod peer;
@@ -36,6 +38,7 @@ use std::thread::JoinHandle;
 
 use ringfence_ipc::counters::{Counter, CountersReader, CountersWriter};
 use ringfence_ipc::handshake::socket;
+use ringfence_ipc::hint::{populate_code, touch_stack};
 use ringfence_ipc::layout;
 use ringfence_ipc::market::MarketWriter;
 use ringfence_ipc::msg::Command;
@@ -48,12 +51,14 @@ use crate::journal::{Archiver, JournalError};
 use crate::summary::Summary;
 use crate::venue::{NullVenue, PaperConfig, PaperVenue};
 
+use absence::Absence;
 use attach::Setup;
 use boot::{Booted, Start};
 use control::Control;
 use held::Held;
 use mailbox::{FromGate, MAILBOX_SLOTS};
 use missed::JournalPaths;
+use nodes::{Nodes, cache_segment};
 use operator::KillFile;
 use paper_thread::PaperThread;
 use quotes::Quotes;
@@ -209,6 +214,8 @@ impl Core {
         counters.set(Counter::TapeFinished, 0);
         let market = Arc::new(GateSegment::create("ringfence-market", layout::market_bytes(symbols.len()))?);
         let market_writer = MarketWriter::new(market.mapping(), &symbols, 1)?;
+        let cache = Arc::new(cache_segment(&config.cache)?);
+        let nodes = Nodes::new(&cache, &config.cache)?;
         let (to_gate, inbox) = rtrb::RingBuffer::new(MAILBOX_SLOTS);
         let (outbox, from_gate) = rtrb::RingBuffer::new(MAILBOX_SLOTS);
         let stop = Arc::new(AtomicBool::new(false));
@@ -263,7 +270,9 @@ impl Core {
             hash_seed,
             journal: JournalPaths { hot: config.hot_path(), archive: config.journal_dir() },
             market: Arc::clone(&market),
+            cache,
             dedup_quota,
+            dead_man: config.operator.name.clone(),
             tape_event: Box::new(move || tape_counters.get(Counter::MarketEvents)),
         };
         let path = config.socket_path();
@@ -274,6 +283,7 @@ impl Core {
             venue,
             clock,
             market: Quotes::new(market_writer, symbols.len()),
+            nodes,
             counters,
             inbox,
             outbox,
@@ -287,6 +297,9 @@ impl Core {
         reactor.base_event = base_event;
         reactor.tape_now_ns = config.lockstep.as_ref().map(|_| now_ns);
         reactor.begin_vigil(now_ns);
+        if config.lockstep.is_none() {
+            reactor.absence = Absence::begin(&config, &reactor.gate, now_ns);
+        }
         reactor.show_guard();
         let control = Control {
             setup,
@@ -433,6 +446,8 @@ fn spawn_gate(
             }
             reactor.venue.push(&command, reactor.now_ns());
         }
+        populate_code();
+        touch_stack();
         on_gate_thread();
         match &lockstep {
             Some(settings) => reactor.run_lockstep(settings, wait),

@@ -23,6 +23,8 @@ pub(super) struct Peer {
     pub client: u64,
     pub role: Role,
     pub strategy: StrategyId,
+    /// The gate has a request about a node of this client's.
+    pub asking: bool,
     /// Packets the socket could not take yet.
     pub outgoing: VecDeque<Packet>,
 }
@@ -43,7 +45,7 @@ pub(super) enum Stage {
 impl Peer {
     /// Nothing is under way: the control thread may sleep longer.
     pub fn is_settled(&self) -> bool {
-        matches!(self.stage, Stage::Active) && self.outgoing.is_empty()
+        matches!(self.stage, Stage::Active) && self.outgoing.is_empty() && !self.asking
     }
 
     /// Sends what the socket takes. `false`: the connection is broken.

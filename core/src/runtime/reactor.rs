@@ -13,9 +13,11 @@ use ringfence_ipc::layout::PACE_EVENTS;
 use ringfence_ipc::msg::{PAYLOAD_WORDS, Report, StrategyId, Words};
 use ringfence_ipc::ring::Fault;
 
+use super::absence::Absence;
 use super::held::Held;
 use super::intents::INTENTS_PER_CLIENT;
 use super::mailbox::{FromGate, PortFault, ToGate};
+use super::nodes::Nodes;
 use super::port::ClientPort;
 use super::quotes::Quotes;
 use super::switches::RECORDS_PER_ACT;
@@ -23,7 +25,7 @@ use super::venue_port::{BLANK_REPORT, REPORT_SLOTS, VenuePort, touched_vec};
 use super::vigil::Vigil;
 use super::wait::Waiter;
 use crate::config::Wait;
-use crate::gate::{Gate, Space};
+use crate::gate::{Gate, Space, touched};
 use crate::journal::{Class, Writer};
 
 /// Reports booked in one pass.
@@ -44,6 +46,7 @@ pub(super) struct Reactor {
     pub venue: VenuePort,
     pub clock: Clock,
     pub market: Quotes,
+    pub nodes: Nodes,
     pub counters: CountersWriter,
     pub inbox: rtrb::Consumer<ToGate>,
     pub outbox: rtrb::Producer<FromGate>,
@@ -72,6 +75,7 @@ pub(super) struct Reactor {
     pub kill: Arc<AtomicUsize>,
     pub kill_cancels_orders: bool,
     pub vigil: Vigil,
+    pub absence: Absence,
 }
 
 /// Counts not yet in the counters file: kept in registers and one private line, written out at every chore.
@@ -90,6 +94,7 @@ pub(super) struct Parts {
     pub venue: VenuePort,
     pub clock: Clock,
     pub market: Quotes,
+    pub nodes: Nodes,
     pub counters: CountersWriter,
     pub inbox: rtrb::Consumer<ToGate>,
     pub outbox: rtrb::Producer<FromGate>,
@@ -108,6 +113,7 @@ impl Reactor {
             venue: parts.venue,
             clock: parts.clock,
             market: parts.market,
+            nodes: parts.nodes,
             counters: parts.counters,
             inbox: parts.inbox,
             outbox: parts.outbox,
@@ -115,8 +121,8 @@ impl Reactor {
             active: Vec::with_capacity(parts.max_clients),
             by_strategy: vec![NO_PORT; parts.max_strategies],
             reports: touched_vec(REPORT_SLOTS, BLANK_REPORT),
-            batch: vec![[0; PAYLOAD_WORDS]; INTENTS_PER_CLIENT],
             held: parts.held,
+            batch: touched(INTENTS_PER_CLIENT, [0; PAYLOAD_WORDS]).into_vec(),
             tape_now_ns: None,
             stopping: false,
             records: 0,
@@ -128,6 +134,7 @@ impl Reactor {
             kill: parts.kill,
             kill_cancels_orders: parts.kill_cancels_orders,
             vigil: Vigil::new(0, 0),
+            absence: Absence::ignored(),
         }
     }
 
@@ -268,6 +275,7 @@ impl Reactor {
                 }
             }
             ToGate::Control { record, cancel_orders } => self.on_control(record, cancel_orders),
+            ToGate::Node(turn) => self.on_node(turn),
             ToGate::Stop => self.stopping = true,
         }
     }
@@ -286,6 +294,7 @@ impl Reactor {
             *entry = at as u16;
         }
         self.held.vacate(at);
+        self.absence.came(&port);
         self.ports[at] = Some(port);
         self.active.push(at as u16);
         self.pace(self.clock.now_ns());
@@ -306,11 +315,16 @@ impl Reactor {
         }
         let Some(port) = self.ports[at].take() else { return };
         self.active.retain(|place| usize::from(*place) != at);
+        self.nodes.cache.release_all(port.client);
         let strategy: StrategyId = port.strategy;
         if port.role == Role::Strategy
             && let Some(entry) = self.by_strategy.get_mut(usize::from(strategy))
         {
             *entry = NO_PORT;
+        }
+        if port.role == Role::Strategy || (port.dead_man && !self.ports.iter().flatten().any(|p| p.dead_man))
+        {
+            self.absence.left(&port, self.clock.now_ns());
         }
         if matches!(fault, Some(PortFault::Ring(_))) {
             self.counters.inc(Counter::Faults);
@@ -331,10 +345,12 @@ impl Reactor {
         self.counters.set(Counter::DiskLow, u64::from(self.journal.is_disk_low()));
         self.counters.set(Counter::HeldEntries, self.held.len() as u64);
         self.counters.set(Counter::OpenOrders, self.gate.open_order_count() as u64);
+        self.nodes.flush(&self.counters);
         self.pace(now_ns);
         // In lockstep the tape is the clock: there the steps keep it.
         if self.tape_now_ns.is_none() {
             self.keep_vigil(now_ns);
+            self.see_absence(now_ns);
         }
     }
 

@@ -78,6 +78,8 @@ impl Stage {
             venue: VenuePort::Null { venue: NullVenue, reports: touched_vec(REPORT_SLOTS, BLANK_REPORT) },
             clock: booted.clock,
             market: Quotes::new(writer, 1),
+            nodes: Nodes::new(&cache_segment(&config.cache).expect("memory"), &config.cache)
+                .expect("a cache"),
             counters: CountersWriter::create(&config.counters_path()).expect("counters"),
             inbox,
             outbox,
@@ -104,6 +106,7 @@ impl Stage {
             tape: None,
             market_seen: None,
             paced_limit: None,
+            dead_man: false,
             draining: false,
             seen: (0, 0),
         });

@@ -1,5 +1,6 @@
 //! Handshake packets as bytes: little-endian, length-checked, no trailing bytes.
 
+use super::node::{self, NodeRefusal, NodeRequest};
 use super::{
     ControlDone, ControlRefusal, ControlRequest, Hello, NAME_BYTES, RefusalCode, Role, Ticket, Welcome,
     control,
@@ -20,6 +21,9 @@ const REFUSED: u8 = 6;
 const CONTROL: u8 = 7;
 const CONTROL_DONE: u8 = 8;
 const CONTROL_REFUSED: u8 = 9;
+const NODE: u8 = 10;
+const NODE_GRANTED: u8 = 11;
+const NODE_REFUSED: u8 = 12;
 const MAGIC: u32 = u32::from_le_bytes(*b"RFv1");
 const TEXT_BYTES: usize = 200;
 
@@ -42,6 +46,14 @@ pub enum Packet {
     Control(ControlRequest),
     ControlDone(ControlDone),
     ControlRefused(ControlRefusal),
+    Node(NodeRequest),
+    NodeGranted {
+        series: u32,
+    },
+    NodeRefused {
+        code: NodeRefusal,
+        text: String,
+    },
 }
 
 /// Why bytes are no packet.
@@ -76,6 +88,7 @@ impl Packet {
                 out.extend(w.tape_slots.to_le_bytes());
                 out.extend(w.events_slots.to_le_bytes());
                 out.extend(w.market_bytes.to_le_bytes());
+                out.extend(w.cache_bytes.to_le_bytes());
                 out.extend(w.ticket.0);
                 out.extend(w.tape_event.to_le_bytes());
             }
@@ -110,6 +123,19 @@ impl Packet {
                 out.push(CONTROL_REFUSED);
                 out.extend((*code as u16).to_le_bytes());
             }
+            Self::Node(request) => {
+                out.push(NODE);
+                node::encode(request, &mut out);
+            }
+            Self::NodeGranted { series } => {
+                out.push(NODE_GRANTED);
+                out.extend(series.to_le_bytes());
+            }
+            Self::NodeRefused { code, text } => {
+                out.push(NODE_REFUSED);
+                out.extend((*code as u16).to_le_bytes());
+                put_text(&mut out, text, TEXT_BYTES);
+            }
         }
         debug_assert!(out.len() <= MAX_PACKET_BYTES);
         out
@@ -133,6 +159,7 @@ impl Packet {
                 tape_slots: r.u32()?,
                 events_slots: r.u32()?,
                 market_bytes: r.u64()?,
+                cache_bytes: r.u64()?,
                 ticket: Ticket(r.array()?),
                 tape_event: r.u64()?,
             }),
@@ -154,6 +181,12 @@ impl Packet {
             CONTROL_REFUSED => Self::ControlRefused(
                 ControlRefusal::from_wire(r.u16()?).ok_or(HandshakeError::Field("code"))?,
             ),
+            NODE => Self::Node(node::decode(&mut r)?),
+            NODE_GRANTED => Self::NodeGranted { series: r.u32()? },
+            NODE_REFUSED => Self::NodeRefused {
+                code: NodeRefusal::from_wire(r.u16()?).ok_or(HandshakeError::Field("code"))?,
+                text: r.text(TEXT_BYTES, "text")?,
+            },
             _ => return Err(HandshakeError::Field("packet")),
         };
         if r.0.is_empty() { Ok(packet) } else { Err(HandshakeError::Trailing) }
@@ -268,8 +301,15 @@ impl<'a> Reader<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cache::NodeSpec;
     use crate::journal::Note;
     use crate::reason::{Mode, Scope};
+
+    /// As many and as long names as a node may have.
+    fn widest() -> NodeSpec {
+        let names: Vec<String> = (0..16).map(|n| format!("{n:024}")).collect();
+        NodeSpec::new(&"x".repeat(249), 86_400, 10_000, &names).unwrap()
+    }
 
     fn samples() -> Vec<Packet> {
         let hello = Hello {
@@ -296,6 +336,7 @@ mod tests {
                 tape_slots: 0,
                 events_slots: 4096,
                 market_bytes: 8192,
+                cache_bytes: 16384,
                 ticket: Ticket([1; 16]),
                 tape_event: 5,
             }),
@@ -326,6 +367,10 @@ mod tests {
             }),
             Packet::ControlDone(ControlDone { journal_seq: 4, cancelling: 5 }),
             Packet::ControlRefused(ControlRefusal::NoteRequired),
+            Packet::Node(NodeRequest::Register { spec: widest(), produce: true }),
+            Packet::Node(NodeRequest::Release { series: u32::MAX }),
+            Packet::NodeGranted { series: 7 },
+            Packet::NodeRefused { code: NodeRefusal::LeaseTaken, text: "client 3 holds the lease".into() },
         ]
     }
 

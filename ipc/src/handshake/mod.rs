@@ -4,13 +4,14 @@
 //!  client                                   core (control thread)
 //!    | -- Hello{version, layout, role, name,   |   SO_PEERCRED against the identity list
 //!    |          key?, ticket?, last_seq} ----> |
-//!    | <-- Welcome{ids, sizes, ticket} + fds --|   intents, events, market (SCM_RIGHTS)
+//!    | <-- Welcome{ids, sizes, ticket} + fds --|   intents, events, market, cache (SCM_RIGHTS)
 //!    |    maps                                 |
 //!    | -- Mapped ----------------------------> |   seals intents, verifies, populates, hands it to the gate
 //!    | <-- Missed{events}* --------------------|   only when resuming: what the journal holds in (last_seq, X]
 //!    | <-- Active{journal position X} ---------|
 //!    |        ...rings...                      |
 //!    | -- Control{..} (operator) ------------> |   <-- ControlDone{journal seq, ..} or ControlRefused{code}
+//!    | -- Node{register, release} -----------> |   <-- NodeGranted{series}, NodeRefused{code, text}
 //! ```
 //!
 //! At any point the core may answer `Refused{code, text}` and close. The socket stays open for as long as both live:
@@ -18,10 +19,12 @@
 
 mod codec;
 mod control;
+mod node;
 pub mod socket;
 
 pub use codec::{HandshakeError, MAX_PACKET_BYTES, MISSED_PER_PACKET, Packet};
 pub use control::{ControlDone, ControlRefusal, ControlRequest};
+pub use node::{NodeRefusal, NodeRequest};
 
 use crate::msg::{AccountId, StrategyId};
 
@@ -75,7 +78,7 @@ pub struct Hello {
     pub last_seq: u64,
 }
 
-/// The core's agreement, with the three file descriptors attached.
+/// The core's agreement, with the four file descriptors attached.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Welcome {
     /// Number of this attachment.
@@ -96,6 +99,8 @@ pub struct Welcome {
     pub events_slots: u32,
     /// Bytes of the market segment.
     pub market_bytes: u64,
+    /// Bytes of the node cache segment.
+    pub cache_bytes: u64,
     /// For resuming later.
     pub ticket: Ticket,
     /// Feeds: the last market event the venue has consumed in an earlier life.

@@ -14,7 +14,7 @@ use rustix::net::{
 use super::{HandshakeError, MAX_PACKET_BYTES, Packet};
 
 /// The most descriptors one packet carries.
-pub const MAX_FDS: usize = 3;
+pub const MAX_FDS: usize = 4;
 
 /// Who the kernel says the peer is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -4,6 +4,7 @@
 //! the segment, message or record slot named before the dot.
 
 use super::{CELL_BYTES, HASH, HEADER_BYTES, MAGIC, events, intents, market};
+use crate::cache::{MAX_ROW_WORDS, at as cache, state};
 use crate::counters::{Counter, Histo};
 use crate::journal::MAX_RECORD_SLOTS;
 use crate::msg::{MAX_SLOTS, SLOT_BYTES};
@@ -66,6 +67,31 @@ pub const FIELDS: &[Field] = &[
     at("cell.event", 104, 8),
     at("cell.ts_ns", 112, 8),
     at("cell.sequence", 120, 8),
+    at("cache.magic", MAGIC, 8),
+    at("cache.layout_hash", HASH, 8),
+    at("cache.max_series", cache::MAX_SERIES, 8),
+    at("cache.lines", cache::LINES, 8),
+    at("cache.series_count", cache::COUNT, 8),
+    at("cache.used_lines", cache::USED_LINES, 8),
+    at("cache.entry", HEADER_BYTES, cache::ENTRY_BYTES),
+    at("cache_entry.interval_s", cache::ENTRY_SIZE, 4),
+    at("cache_entry.period", cache::ENTRY_SIZE + 4, 4),
+    at("cache_entry.features", cache::ENTRY_FORM, 1),
+    at("cache_entry.id_length", cache::ENTRY_FORM + 1, 1),
+    at("cache_entry.ring_buckets", cache::ENTRY_FORM + 4, 4),
+    at("cache_entry.first_line", cache::ENTRY_LINE, 8),
+    at("cache_entry.generation", cache::ENTRY_GENERATION, 8),
+    at("cache_entry.id", cache::ENTRY_ID, cache::ENTRY_NAMES - cache::ENTRY_ID),
+    at("cache_entry.feature_names", cache::ENTRY_NAMES, cache::ENTRY_BYTES - cache::ENTRY_NAMES),
+    at("series.generation", state::GENERATION * 8, 8),
+    at("series.claimed_bucket", state::CLAIMED * 8, 8),
+    at("series.origin_bucket", state::ORIGIN * 8, 8),
+    at("series.late", state::LATE * 8, 8),
+    at("series.gaps", state::GAPS * 8, 8),
+    at("series.producer", state::PRODUCER * 8, 8),
+    at("series.announced", SLOT_BYTES, 8),
+    at("series.version", 2 * SLOT_BYTES, SLOT_BYTES),
+    at("series_row", 0, MAX_ROW_WORDS * 8),
     at("intent.kind", 0, 1),
     at("intent.side", 1, 1),
     at("intent.order_type", 2, 1),
@@ -120,6 +146,12 @@ pub const FIELDS: &[Field] = &[
     at("market_message.event", 8, 8),
     at("market_message.ts_ns", 16, 8),
     at("market_message.values", 24, 32),
+    at("node_update.kind", 0, 1),
+    at("node_update.features", 1, 1),
+    at("node_update.flags", 2, 1),
+    at("node_update.series", 4, 4),
+    at("node_update.time_ns", 8, 8),
+    at("node_update.values", 16, 40),
 ];
 
 /// Const FNV-1a over every field, every reason, limit and counter, by name and number.

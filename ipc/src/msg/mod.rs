@@ -18,11 +18,13 @@
 mod decision;
 mod intent;
 mod market;
+mod node;
 mod order;
 
 pub use decision::{Decision, DurabilityTier, Outcome};
 pub use intent::{Intent, IntentKind, Key, OperatorExt, flags as intent_flags, key_of};
 pub use market::{DepthDelta, Level, Quote, Step, StepDone, TapeEnd, Trade};
+pub use node::{NODE_UPDATE_SLOTS, NodeUpdate};
 pub use order::{Command, CommandKind, OrderState, Report, ReportKind};
 
 /// Payload words of one slot.
@@ -65,6 +67,8 @@ pub mod kind {
     pub const DEPTH: u8 = 34;
     /// The recording has ended.
     pub const TAPE_END: u8 = 35;
+    /// What a node computed, one to three slots.
+    pub const NODE_UPDATE: u8 = 36;
     /// Lockstep: the gate has applied market event k.
     pub const STEP: u8 = 48;
     /// Lockstep: the strategy has written all its intents for event k.

@@ -252,6 +252,8 @@ fn gate_metrics(reader: &CountersReader, out: &mut DescriptorEncoder<'_>) -> fmt
     )?;
     let backlog = value(gate::Counter::IntentBacklog);
     gauge(out, "gateway_intent_channel_depth", "Slots waiting in all intent rings", backlog)?;
+    let resident = value(gate::Counter::NodeCacheBytes);
+    gauge(out, "qmtl_nodecache_resident_bytes", "Bytes of the node cache in use", resident)?;
     for counter in gate::Counter::ALL {
         let name = format!("ringfence_gate_{}", counter.name());
         gauge(out, &name, "The gate's own counter or gauge of this name", value(*counter))?;

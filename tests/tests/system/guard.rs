@@ -99,7 +99,7 @@ fn kill_while_hammering(way: &str, pull: Pull) {
     let wanted = size("RINGFENCE_KILLED_INTENTS", 3_000);
     let world = World::new(|config| {
         let limits = Limits::default();
-        config.strategies.push(StrategyConfig { name: "manual".into(), account: 0, limits });
+        config.strategies.push(StrategyConfig { name: "manual".into(), limits, ..StrategyConfig::default() });
     });
     let core = world.start_ready();
     let shell = Shell::start(&world);

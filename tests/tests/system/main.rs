@@ -2,11 +2,13 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on must fail")]
 
+mod absence;
 mod config;
 mod guard;
 mod hostile;
 mod kills;
 mod limits;
+mod nodes;
 mod orders;
 mod places;
 mod power;

@@ -15,6 +15,7 @@ use super::client::Link;
 use super::setting::STRATEGIES;
 use super::street::{Street, Truth};
 use super::world::{Check, World, text};
+use crate::config::CacheConfig;
 use crate::gate::{Gate, HandedOut};
 use crate::journal::tests::sim::{Rng, Sim};
 use crate::journal::{Pump, Step, open_on};
@@ -22,6 +23,7 @@ use crate::runtime::CoreError;
 use crate::runtime::boot::{Start, recover};
 use crate::runtime::held::Held;
 use crate::runtime::mailbox::{FromGate, MAILBOX_SLOTS, ToGate};
+use crate::runtime::nodes::{Nodes, cache_segment};
 use crate::runtime::quotes::Quotes;
 use crate::runtime::reactor::{Parts, Reactor};
 use crate::runtime::venue_port::VenuePort;
@@ -72,6 +74,8 @@ impl World {
         let (to_gate, inbox) = rtrb::RingBuffer::new(MAILBOX_SLOTS);
         let (outbox, from_gate) = rtrb::RingBuffer::new(MAILBOX_SLOTS);
         let market = MarketWriter::new(self.market.mapping(), &self.setting.symbols, 1).map_err(text)?;
+        let cache = CacheConfig { budget_bytes: 4096, max_series: 1 };
+        let nodes = Nodes::new(&cache_segment(&cache).map_err(text)?, &cache).map_err(text)?;
         let ticking = Calibration { tick_base: 0, ns_base: 0, ns_per_tick_q32: 1 << 32, tsc: false };
         let mut reactor = Reactor::new(Parts {
             gate: start.gate,
@@ -79,6 +83,7 @@ impl World {
             venue: VenuePort::Paper { commands: commands_in, reports: reports_out },
             clock: Clock::from_calibration(ticking),
             market: Quotes::new(market, self.setting.symbols.len()),
+            nodes,
             counters: CountersWriter::create(&self.dir.path().join("counters")).map_err(text)?,
             inbox,
             outbox,

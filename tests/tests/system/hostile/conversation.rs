@@ -154,7 +154,7 @@ fn passes_fds_to_the_gate() {
     let packet = Packet::Hello(hello(Role::Strategy, "hostile"));
     socket::send(socket.as_fd(), &packet, &[write_end.as_fd(); 3]).unwrap();
     let (answer, fds) = receive(&socket).expect("the hello is answered all the same");
-    assert!(matches!(answer, Packet::Welcome(_)) && fds.len() == 3, "{answer:?}");
+    assert!(matches!(answer, Packet::Welcome(_)) && fds.len() == 4, "{answer:?}");
     drop(write_end);
     // Nobody holds the other end any more, the gate least of all.
     assert_eq!(rustix::io::read(&read_end, &mut [0; 1]).unwrap(), 0);

@@ -2,6 +2,7 @@
 
 mod conversation;
 mod identity;
+mod nodes;
 mod rings;
 
 use std::sync::Arc;
