@@ -10,7 +10,7 @@ use ringfence_ipc::symbol::Symbol;
 
 use super::CoreError;
 use super::registry::{Registry, random_bytes, strategy_record};
-use crate::config::CoreConfig;
+use crate::config::{CoreConfig, Tier};
 use crate::gate::{Capacity, Gate, HandedOut, Reentry};
 use crate::journal::medium::Medium;
 use crate::journal::{Archiver, Class, JournalOptions, Opened, Writer, open};
@@ -60,6 +60,7 @@ pub(super) fn boot(config: &CoreConfig) -> Result<Booted, CoreError> {
         min_free_bytes: config.journal.min_free_bytes,
         // Tier `process` waits for no sync; rarer syncs leave the disk to the copying.
         sync_interval: std::time::Duration::from_millis(100),
+        power: config.journal.tier == Tier::Power,
         ..JournalOptions::new(config.journal_dir(), config.hot_path())
     })?;
     let mut gate = Gate::new(capacity, 0, 0);

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use ringfence_ipc::counters::{Counter, Histo};
 use ringfence_ipc::handshake::Role;
-use ringfence_ipc::msg::{Command, Decision, DurabilityTier, Outcome, Report, Words};
+use ringfence_ipc::msg::{Command, Decision, DurabilityTier, Outcome, Report, Words, kind, kind_of};
 use ringfence_ipc::reason::{LimitId, Reason};
 
 use super::held::{Addressee, Waiting};
@@ -32,6 +32,11 @@ impl Reactor {
             let beside = self.held.promised(at);
             let Some(port) = &mut self.ports[at] else { break };
             let Some(head) = port.intents.peek()? else { break };
+            // A node's value follows from no record: nothing holds it back.
+            if kind_of(&head.words) == kind::NODE_UPDATE {
+                served += self.serve_long_update(at, &head)?;
+                continue;
+            }
             if !port.draining && !port.events.has_room(1 + beside + REPORT_RESERVE_SLOTS)? {
                 self.counters.inc(Counter::FullEventRings);
                 break;
@@ -39,7 +44,7 @@ impl Reactor {
             let ext = if head.slots == 1 { None } else { Some(port.intents.continuation(1)?) };
             let position = port.intents.position();
             port.intents.advance(head.slots);
-            if served == 0 {
+            if now_ns == 0 {
                 now_ns = self.pass_now_ns();
                 self.counters.record(Histo::RingNs, now_ns.saturating_sub(head.words[5]));
             }
