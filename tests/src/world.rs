@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use ringfence_core::config::{
-    CacheConfig, CapacityConfig, ClientConfig, CoreConfig, JournalConfig, Limits, PaperModel, StormConfig,
-    StrategyConfig, SymbolConfig, VenueKind, Wait,
+    CacheConfig, CapacityConfig, ClientConfig, CoreConfig, JournalConfig, Limits, OperatorConfig, PaperModel,
+    StormConfig, StrategyConfig, SymbolConfig, VenueKind, Wait,
 };
 use ringfence_core::runtime::Core;
 use ringfence_core::summary::Summary;
@@ -200,6 +200,7 @@ fn small(data_dir: PathBuf, run_dir: PathBuf) -> CoreConfig {
         limits: Limits::default(),
         storm: StormConfig::default(),
         kill_cancels_orders: true,
+        operator: OperatorConfig::default(),
         symbols: vec![SymbolConfig {
             name: "BTCUSDT".into(),
             tick: "0.01".into(),
@@ -210,8 +211,8 @@ fn small(data_dir: PathBuf, run_dir: PathBuf) -> CoreConfig {
         }],
         strategies: vec![StrategyConfig {
             name: "hammer".into(),
-            account: 0,
             limits: Limits { dedup_quota: Some(16_384), ..Limits::default() },
+            ..StrategyConfig::default()
         }],
         clients: ["strategy", "operator", "feed", "observer"].map(anybody).into(),
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::Args;
-use ringfence_core::config::CoreConfig;
+use ringfence_core::config::{CoreConfig, Tier};
 use ringfence_core::runtime::Core;
 
 use crate::stop;
@@ -20,6 +20,9 @@ pub struct CoreArgs {
     /// Configuration file (TOML).
     #[arg(long)]
     config: PathBuf,
+    /// What a decision survives before it is shown: process (`kill -9`) or power (the loss of power).
+    #[arg(long, value_name = "process|power")]
+    tier: Option<Tier>,
     /// Stop when the process that started this one dies.
     #[arg(long, hide = true)]
     supervised: bool,
@@ -28,7 +31,8 @@ pub struct CoreArgs {
 pub fn run(args: &CoreArgs) -> anyhow::Result<()> {
     let kill = stop::kill_switch()?;
     let signalled = if args.supervised { stop::supervised()? } else { stop::flag()? };
-    let config = CoreConfig::load(&args.config)?;
+    let mut config = CoreConfig::load(&args.config)?;
+    config.journal.tier = args.tier.unwrap_or(config.journal.tier);
     let summary_path = config.summary_path();
     let core = Core::start_switched(config, Box::new(|| ()), kill).context("the gate cannot start")?;
     let stop = core.stop_flag();

@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, bail, ensure};
 use clap::{Args, ValueEnum};
 use ringfence_core::config::{
-    ClientConfig, CoreConfig, JournalConfig, Levels, Limits, Lockstep, PaperModel, StormConfig,
-    StrategyConfig, SymbolConfig, VenueKind, Wait,
+    ClientConfig, CoreConfig, JournalConfig, Levels, Limits, Lockstep, OperatorConfig, PaperModel,
+    StormConfig, StrategyConfig, SymbolConfig, Tier, VenueKind, Wait,
 };
 use ringfence_ipc::counters::{Counter, CountersReader};
 use serde_json::Value;
@@ -63,6 +63,9 @@ pub struct UpArgs {
     /// Keep the run here, and continue it if it exists (default: a fresh run under the state directory).
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
+    /// What a decision survives before it is shown: process (`kill -9`) or power (the loss of power).
+    #[arg(long, default_value = "process", value_name = "process|power")]
+    tier: Tier,
     /// Seed of everything random.
     #[arg(long, default_value_t = 1)]
     seed: u64,
@@ -135,7 +138,6 @@ fn core_config(args: &UpArgs, data: &Path) -> anyhow::Result<CoreConfig> {
     };
     let strategy = |name: &str| StrategyConfig {
         name: name.into(),
-        account: 0,
         limits: Limits {
             max_gross_notional: Some("2000000".into()),
             max_open_orders: Some(1000),
@@ -145,6 +147,7 @@ fn core_config(args: &UpArgs, data: &Path) -> anyhow::Result<CoreConfig> {
             cancel_burst: Some(10_000),
             ..Limits::default()
         },
+        ..StrategyConfig::default()
     };
     Ok(CoreConfig {
         data_dir: data.to_owned(),
@@ -156,7 +159,12 @@ fn core_config(args: &UpArgs, data: &Path) -> anyhow::Result<CoreConfig> {
         pin: args.pin,
         venue: VenueKind::Paper,
         lockstep: args.lockstep.then(|| Lockstep { strategies: usize::from(args.demo), seed: args.seed }),
-        journal: JournalConfig { hot_bytes: 64 << 20, segment_bytes: 64 << 20, ..JournalConfig::default() },
+        journal: JournalConfig {
+            hot_bytes: 64 << 20,
+            segment_bytes: 64 << 20,
+            tier: args.tier,
+            ..JournalConfig::default()
+        },
         capacity: Default::default(),
         cache: Default::default(),
         paper: PaperModel { seed: args.seed, ..PaperModel::default() },
@@ -176,6 +184,7 @@ fn core_config(args: &UpArgs, data: &Path) -> anyhow::Result<CoreConfig> {
             ..StormConfig::default()
         },
         kill_cancels_orders: true,
+        operator: OperatorConfig::default(),
         symbols: vec![symbol("BTCUSDT", "0.00001", "10"), symbol("ETHUSDT", "0.0001", "200")],
         strategies: vec![strategy("manual"), strategy("demo")],
         clients: vec![

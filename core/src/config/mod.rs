@@ -15,7 +15,7 @@ mod guard;
 mod limits;
 
 pub use cache::CacheConfig;
-pub use guard::{Levels, StormConfig};
+pub use guard::{Levels, OnDisconnect, OnOperatorGone, OperatorConfig, StormConfig};
 pub use limits::Limits;
 
 /// How an idle thread waits.
@@ -38,6 +38,29 @@ pub enum VenueKind {
     Paper,
     /// Answers every order with "expired" at once; for benches.
     Null,
+}
+
+/// What a decision has survived before anybody sees it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Tier {
+    /// `kill -9` of every process, not the loss of power.
+    #[default]
+    Process,
+    /// The loss of power: every answer, report and command waits until its record is on disk.
+    Power,
+}
+
+impl std::str::FromStr for Tier {
+    type Err = ConfigError;
+
+    fn from_str(text: &str) -> Result<Self, ConfigError> {
+        match text {
+            "process" => Ok(Self::Process),
+            "power" => Ok(Self::Power),
+            _ => Err(ConfigError::Value(format!("`{text}` is no tier: use process or power"))),
+        }
+    }
 }
 
 /// The whole configuration of a core process.
@@ -81,6 +104,9 @@ pub struct CoreConfig {
     /// The kill switch cancels every open order too, unless whoever pulls it says otherwise.
     #[serde(default = "yes")]
     pub kill_cancels_orders: bool,
+    /// The dead-man switch.
+    #[serde(default)]
+    pub operator: OperatorConfig,
     /// The symbol table; a symbol's id is its place in this list.
     #[serde(default, rename = "symbol")]
     pub symbols: Vec<SymbolConfig>,
@@ -126,6 +152,10 @@ pub struct JournalConfig {
     pub retain_ns: Option<u64>,
     /// A registered follower further behind than this, bytes, is not waited for.
     pub max_lag_bytes: u64,
+    /// What a decision survives before it is shown.
+    pub tier: Tier,
+    /// Tier `power`: answers, reports and commands that wait for the disk at most; beyond it new orders are refused.
+    pub held_entries: usize,
 }
 
 impl Default for JournalConfig {
@@ -138,6 +168,8 @@ impl Default for JournalConfig {
             retain_bytes: None,
             retain_ns: None,
             max_lag_bytes: 1 << 30,
+            tier: Tier::Process,
+            held_entries: 1 << 16,
         }
     }
 }
@@ -227,7 +259,7 @@ pub struct SymbolConfig {
 }
 
 /// One strategy.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct StrategyConfig {
     /// Its name.
@@ -235,6 +267,12 @@ pub struct StrategyConfig {
     /// Its account.
     #[serde(default)]
     pub account: u16,
+    /// What happens to its open orders when its client is gone.
+    #[serde(default)]
+    pub on_disconnect: OnDisconnect,
+    /// How long its client has to come back before that.
+    #[serde(default)]
+    pub resume_grace_ms: u64,
     /// Its limits.
     #[serde(default)]
     pub limits: Limits,

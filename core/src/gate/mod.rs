@@ -39,8 +39,8 @@ mod window;
 mod tests;
 
 pub use api::{
-    ApplyError, Capacity, Effect, OrderView, PositionView, Reentry, Reference, Refusal, Request, Room, Space,
-    Totals, Unbooked, Verdict,
+    ApplyError, Capacity, Effect, HandedOut, OrderView, PositionView, Reentry, Reference, Refusal, Request,
+    Room, Space, Totals, Unbooked, Verdict,
 };
 pub use pipeline::Approved;
 pub use replay::{Mismatch, ReplayReport, Replayer, redecide};
@@ -61,7 +61,7 @@ use orders::OrderTable;
 use pipeline::Reject;
 use position::Position;
 use storm::StormGuard;
-use tables::touched;
+pub(crate) use tables::touched;
 
 /// What the gate keeps per account.
 #[derive(Clone, Copy, Debug)]

@@ -39,6 +39,19 @@ pub enum JournalError {
         /// What the system said.
         source: io::Error,
     },
+    /// There is no room for what must be written before the gate may start.
+    #[error(
+        "the disk of the journal {dir} is full: {free} bytes are free and the next segments need {needed}; free that \
+         much on this disk (old runs first), move data_dir to another one, or make [journal] segment_bytes smaller"
+    )]
+    DiskFull {
+        /// The journal directory.
+        dir: PathBuf,
+        /// Bytes that may still be written.
+        free: u64,
+        /// Bytes that are needed.
+        needed: u64,
+    },
     /// The archive cannot be read.
     #[error(transparent)]
     Archive(#[from] ArchiveError),

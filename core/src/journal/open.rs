@@ -10,7 +10,7 @@ use ringfence_ipc::journal::hot::{
     HotError, HotHeader, HotReader, Look, MAX_HOT_SLOTS, MIN_HOT_SLOTS, status,
 };
 use ringfence_ipc::journal::scan::{Scan, SegmentReader};
-use ringfence_ipc::journal::{ArchiveError, FIRST_POSITION, Record};
+use ringfence_ipc::journal::{ArchiveError, FIRST_POSITION, MAX_RECORD_SLOTS, Record};
 use ringfence_ipc::msg::SLOT_BYTES;
 use ringfence_ipc::segment::{Mapping, SegmentError};
 
@@ -38,8 +38,11 @@ pub struct JournalOptions {
     pub segment_bytes: u64,
     /// The longest that written records wait for a sync. Default 20 ms.
     pub sync_interval: Duration,
-    /// Free bytes on the archive's disk below which new orders are refused; at least one segment. Default 1 GiB.
+    /// Free bytes on the archive's disk below which new orders are refused; at least what the hot ring can hold, and a
+    /// segment more. Default 1 GiB.
     pub min_free_bytes: u64,
+    /// Tier `power`: whatever is appended is synced at once, and followers are shown nothing before. Default: no.
+    pub power: bool,
 }
 
 impl JournalOptions {
@@ -53,6 +56,7 @@ impl JournalOptions {
             segment_bytes: DEFAULT_BYTES,
             sync_interval: Duration::from_millis(20),
             min_free_bytes: 1 << 30,
+            power: false,
         }
     }
 
@@ -230,6 +234,7 @@ pub fn open_on<M: Medium>(medium: M, options: JournalOptions) -> Result<Opened<M
         SegmentWriter::new(Arc::clone(&medium), (journal_id, last_epoch), slots, archive.segment, start);
     segments.settle(archive.durable).map_err(JournalError::io("repairing the archive's tail"))?;
     if let (true, Some(ring)) = (plan.take_hot, ring) {
+        require_space(&segments, &options, hot_end - archive.position)?;
         take_hot(ring, &mut segments, hot_end)?;
     }
     let report = RecoveryReport {
@@ -281,6 +286,8 @@ impl<M: Medium> Opened<M> {
         if asked < last {
             return Err(JournalError::Epoch { asked, last });
         }
+        // With room left in the last segment it may start on a full disk: orders are refused, cancels are not.
+        require_space(&self.segments, &self.options, MAX_RECORD_SLOTS as u64)?;
         self.segments.set_epoch(asked);
         let capacity = self.options.hot_bytes / SLOT_BYTES as u64;
         let header = HotHeader { journal_id: self.journal_id, epoch: asked, capacity, start: end };
@@ -288,19 +295,37 @@ impl<M: Medium> Opened<M> {
         let mut temporary = self.options.hot_path.clone().into_os_string();
         temporary.push(".new");
         let mapping = Mapping::create_file(Path::new(&temporary), header.file_bytes())?;
-        let stage = HotStage::create(&mapping, &header)?;
+        let stage = HotStage::create(&mapping, &header, self.options.power)?;
         std::fs::rename(&temporary, &self.options.hot_path)
             .map_err(JournalError::io("naming the hot ring"))?;
         if !mapping.report().is_clean() {
             tracing::warn!(report = %mapping.report(), "the hot ring's memory is not settled");
         }
         let writer = Writer::new(&mapping, &header, &stage)?;
-        // The next segment is allocated whole: it must fit before orders stop, so that cancels still have its room.
-        let min_free_bytes =
-            self.options.min_free_bytes.max(self.options.segment_bytes + SEGMENT_HEADER_BYTES);
-        let pump = Pump::new(stage, self.segments, self.options.sync_interval, min_free_bytes);
+        // Segments are allocated whole: when orders stop, what the ring holds must still fit, and a segment for cancels.
+        let segments = self.options.hot_bytes.div_ceil(self.options.segment_bytes) + 1;
+        let reserve = segments * (self.options.segment_bytes + SEGMENT_HEADER_BYTES);
+        let min_free_bytes = self.options.min_free_bytes.max(reserve);
+        let pump = Pump::new(stage, self.segments, &self.options, min_free_bytes);
         Ok((writer, pump))
     }
+}
+
+/// Refuses when `slots` more slots do not fit the disk.
+fn require_space<M: Medium>(
+    segments: &SegmentWriter<M>,
+    options: &JournalOptions,
+    slots: u64,
+) -> Result<(), JournalError> {
+    let needed = segments.bytes_for(slots);
+    if needed == 0 {
+        return Ok(());
+    }
+    let free = segments.medium().free_bytes().map_err(JournalError::io("asking for free disk space"))?;
+    if free < needed {
+        return Err(JournalError::DiskFull { dir: options.dir.clone(), free, needed });
+    }
+    Ok(())
 }
 
 /// Where and how the archive ends.

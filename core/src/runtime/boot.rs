@@ -10,9 +10,7 @@ use ringfence_ipc::symbol::Symbol;
 
 use super::CoreError;
 use super::registry::{Registry, random_bytes, strategy_record};
-use crate::checkpoint::{self, Recovered};
-use crate::config::CoreConfig;
-use crate::gate::{Capacity, Gate, Reentry};
+use crate::gate::{Capacity, Gate, HandedOut, Reentry};
 use crate::journal::{Archiver, Class, JournalOptions, Writer, open};
 
 /// What [`boot`] hands over.
@@ -29,8 +27,6 @@ pub(super) struct Booted {
     pub next_client: u64,
     /// Position of the checkpoint that recovery began with.
     pub checkpoint: Option<u64>,
-    /// Orders that go back to the venue.
-    pub reentry: Vec<Command>,
     /// Records in the journal so far.
     pub records: u64,
     /// Gate time of the new life's first records, ns.
@@ -52,6 +48,7 @@ pub(super) fn boot(config: &CoreConfig) -> Result<Booted, CoreError> {
         min_free_bytes: config.journal.min_free_bytes,
         // Tier `process` waits for no sync; rarer syncs leave the disk to the copying.
         sync_interval: std::time::Duration::from_millis(100),
+        power: config.journal.tier == Tier::Power,
         ..JournalOptions::new(config.journal_dir(), config.hot_path())
     })?;
     let recovery = checkpoint::recover(&config.journal_dir(), &mut opened.log, capacity)?;
@@ -84,7 +81,6 @@ pub(super) fn boot(config: &CoreConfig) -> Result<Booted, CoreError> {
     start.log(&Record::Capacity(capacity.record(now_ns)))?;
     start.symbols(&known, &symbols)?;
     start.configured(config, &mut registry)?;
-    let reentry = start.reenter()?;
     let Start { gate, writer, records, .. } = start;
     Ok(Booted {
         gate,
@@ -98,7 +94,6 @@ pub(super) fn boot(config: &CoreConfig) -> Result<Booted, CoreError> {
         epoch,
         next_client: past.last_client + 1,
         checkpoint: recovery.checkpoint,
-        reentry,
         records,
         now_ns,
     })
@@ -184,11 +179,11 @@ impl Start {
         Ok(())
     }
 
-    /// Orders of the last life: commands that no venue ever saw are given back, the others go to the venue again as
-    /// what they are. The paper venue died with the gate, so nothing is sent twice.
-    pub fn reenter(&mut self) -> Result<Vec<Command>, CoreError> {
+    /// What happens to the orders of the last life, given what the venue knows of it: reports are journalled and
+    /// applied, commands come back.
+    pub fn reenter(&mut self, handed_out: HandedOut) -> Result<Vec<Command>, CoreError> {
         let mut commands = Vec::new();
-        for step in self.gate.reenter_commands(self.now_ns) {
+        for step in self.gate.reenter_commands(handed_out, self.now_ns) {
             match step {
                 Reentry::Command(command) => commands.push(command),
                 Reentry::Report(report) => {

@@ -1,8 +1,10 @@
 //! The process around the gate: threads, rings, boot and shutdown.
 
+mod absence;
 mod attach;
 mod boot;
 mod control;
+mod held;
 mod intents;
 mod lockstep;
 mod mailbox;
@@ -15,6 +17,7 @@ mod port;
 mod quotes;
 mod reactor;
 mod registry;
+mod release;
 mod reports;
 #[cfg(test)]
 mod simulation;
@@ -35,6 +38,7 @@ use std::thread::JoinHandle;
 
 use ringfence_ipc::counters::{Counter, CountersReader, CountersWriter};
 use ringfence_ipc::handshake::socket;
+use ringfence_ipc::hint::{populate_code, touch_stack};
 use ringfence_ipc::layout;
 use ringfence_ipc::market::MarketWriter;
 use ringfence_ipc::msg::Command;
@@ -42,15 +46,17 @@ use ringfence_ipc::segment::{GateSegment, SegmentError};
 use tracing::{error, info};
 
 use crate::checkpoint::{Plan, RecoverError, Worker};
-use crate::config::{ConfigError, CoreConfig, VenueKind};
+use crate::config::{ConfigError, CoreConfig, Tier, VenueKind};
 use crate::gate::{ApplyError, Space};
 use crate::journal::{Archiver, JournalError};
 use crate::summary::Summary;
 use crate::venue::{NullVenue, PaperConfig, PaperVenue};
 
+use absence::Absence;
 use attach::Setup;
-use boot::Booted;
+use boot::{Booted, Start};
 use control::Control;
+use held::Held;
 use mailbox::{FromGate, MAILBOX_SLOTS};
 use missed::JournalPaths;
 use nodes::{Nodes, cache_segment};
@@ -213,7 +219,6 @@ impl Core {
             epoch,
             next_client,
             checkpoint,
-            reentry,
             records,
             now_ns,
         } = boot::boot(&config)?;
@@ -268,6 +273,9 @@ impl Core {
         };
         let (paper_thread, to_paper) =
             paper.map_or((None, None), |(thread, sender)| (Some(thread), Some(sender)));
+        let mut start = Start { gate, writer, now_ns, records };
+        let reentry = start.reenter(venue.handed_out())?;
+        let Start { gate, writer, records, .. } = start;
         let dedup_quota = (0..=capacity.max_strategies).map(|id| gate.dedup_quota(id)).collect();
         let tape_counters = counters.clone();
         let setup = Setup {
@@ -281,6 +289,7 @@ impl Core {
             market: Arc::clone(&market),
             cache,
             dedup_quota,
+            dead_man: config.operator.name.clone(),
             tape_event: Box::new(move || tape_counters.get(Counter::MarketEvents)),
         };
         let path = config.socket_path();
@@ -299,11 +308,15 @@ impl Core {
             max_strategies: usize::from(capacity.max_strategies),
             kill: Arc::clone(&kill),
             kill_cancels_orders: config.kill_cancels_orders,
+            held: Held::new(held_entries(&config), config.capacity.max_clients),
         });
         reactor.records = records;
         reactor.base_event = base_event;
         reactor.tape_now_ns = config.lockstep.as_ref().map(|_| now_ns);
         reactor.begin_vigil(now_ns);
+        if config.lockstep.is_none() {
+            reactor.absence = Absence::begin(&config, &reactor.gate, now_ns);
+        }
         reactor.show_guard();
         let control = Control {
             setup,
@@ -396,6 +409,14 @@ fn open_counters(config: &CoreConfig) -> Result<CountersWriter, SegmentError> {
     CountersWriter::open(&path).or_else(|_| CountersWriter::create(&path))
 }
 
+/// Tier `power` holds back at most this many entries; 0 in tier `process`.
+fn held_entries(config: &CoreConfig) -> usize {
+    match config.journal.tier {
+        Tier::Process => 0,
+        Tier::Power => config.journal.held_entries.max(held::MIN_ENTRIES),
+    }
+}
+
 fn paper_config(config: &CoreConfig, epoch: u16) -> PaperConfig {
     let model = &config.paper;
     PaperConfig {
@@ -444,11 +465,14 @@ fn spawn_gate(
             }
             reactor.venue.push(&command, reactor.now_ns());
         }
+        populate_code();
+        touch_stack();
         on_gate_thread();
         match &lockstep {
             Some(settings) => reactor.run_lockstep(settings, wait),
             None => reactor.run(wait),
         }
+        reactor.release_all(release::STOP_PATIENCE);
         let _ = reactor.outbox.push(FromGate::Stopped);
         reactor
     })

@@ -1,6 +1,6 @@
 //! Following the journal: the hot ring while it can be kept up with, the archive where it cannot.
 //!
-//! A follower only reads, holds no lock, and is never waited for. It survives restarts of the gate: a new hot ring is
+//! A follower only reads, holds no lock, and is never waited for. In tier `power` it sees what is on disk. It survives restarts of the gate: a new hot ring is
 //! a new file, and everything before its start is in the archive by then.
 
 use std::fs::File;
@@ -151,7 +151,8 @@ impl Follower {
                 }
                 return Ok(None);
             };
-            match hot.look(self.position) {
+            let look = if self.position < hot.shown_pos() { hot.look(self.position) } else { Look::NotYet };
+            match look {
                 Look::Record(record) => {
                     let position = self.position;
                     let slots = record.slots();
@@ -254,7 +255,7 @@ impl Follower {
 
     /// The next record from the archive; `None` when the archive has no more, for now.
     fn read_archive(&mut self) -> Result<Option<(u64, Record)>, FollowError> {
-        let limit = self.hot.as_ref().map_or(u64::MAX, |(hot, _)| hot.archived_pos());
+        let limit = self.hot.as_ref().map_or(u64::MAX, |(hot, _)| hot.archived_pos().min(hot.shown_pos()));
         if self.position >= limit {
             self.segment = None;
             return Ok(None);

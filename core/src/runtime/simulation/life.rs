@@ -17,10 +17,12 @@ use super::street::{Street, Truth};
 use super::world::{Check, World, text};
 use crate::checkpoint::{Recovered, recover};
 use crate::config::CacheConfig;
+use crate::gate::HandedOut;
 use crate::journal::tests::sim::{Rng, Sim};
 use crate::journal::{Pump, Step, open_on};
 use crate::runtime::CoreError;
 use crate::runtime::boot::Start;
+use crate::runtime::held::Held;
 use crate::runtime::mailbox::{FromGate, MAILBOX_SLOTS, ToGate};
 use crate::runtime::nodes::{Nodes, cache_segment};
 use crate::runtime::quotes::Quotes;
@@ -68,7 +70,7 @@ impl World {
         self.now_ns = self.now_ns.max(past.last_ns + 1);
         let mut start = Start { gate, writer, now_ns: self.now_ns, records: past.records };
         self.configure(&mut start, symbols, epoch).map_err(text)?;
-        let commands = start.reenter().map_err(text)?;
+        let commands = start.reenter(HandedOut::Forgotten).map_err(text)?;
         let hot = HotReader::open(&self.hot_path()).map_err(text)?;
         let (commands_in, commands_out) = rtrb::RingBuffer::new(COMMANDS);
         let (reports_in, reports_out) = rtrb::RingBuffer::new(REPORTS);
@@ -92,6 +94,7 @@ impl World {
             max_strategies: usize::from(self.setting.cap.max_strategies),
             kill: Arc::default(),
             kill_cancels_orders: false,
+            held: Held::new(0, 0),
         });
         reactor.tape_now_ns = Some(self.now_ns);
         for command in &commands {

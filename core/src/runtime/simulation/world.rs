@@ -174,7 +174,10 @@ impl World {
                         client.link = Link::Down;
                     }
                 }
-                FromGate::Controlled { .. } | FromGate::Node(_) | FromGate::Stopped => {}
+                FromGate::Controlled { .. }
+                | FromGate::Unreleased { .. }
+                | FromGate::Node(_)
+                | FromGate::Stopped => {}
             }
         }
         Ok(())
