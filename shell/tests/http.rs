@@ -117,6 +117,7 @@ fn what_passes_by_itself_says_when_to_come_back() {
         (Reason::OrderRate, 429),
         (Reason::VenueBusy, 503),
         (Reason::JournalFull, 503),
+        (Reason::JournalFailed, 503),
         (Reason::Killed, 422),
     ] {
         shell.switches.refuse.store(reason as u64, Ordering::Relaxed);

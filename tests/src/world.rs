@@ -4,11 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use ringfence_core::config::{
-    CacheConfig, CapacityConfig, ClientConfig, CoreConfig, JournalConfig, Limits, PaperModel, ShellSection,
-    StormConfig,
-    StrategyConfig, SymbolConfig, VenueKind, Wait,
-};
+use ringfence_core::config::{CacheConfig, CapacityConfig, ClientConfig, CoreConfig, JournalConfig, Limits, OperatorConfig, PaperModel, ShellSection, StormConfig, StrategyConfig, SymbolConfig, VenueKind, Wait};
 use ringfence_core::runtime::Core;
 use ringfence_core::summary::Summary;
 use ringfence_ipc::client::{AttachOptions, Client};
@@ -180,7 +176,14 @@ fn small(data_dir: PathBuf, run_dir: PathBuf) -> CoreConfig {
         pin: None,
         venue: VenueKind::Paper,
         lockstep: None,
-        journal: JournalConfig { hot_bytes: 1 << 20, segment_bytes: 16 << 20, min_free_bytes: 16 << 20 },
+        journal: JournalConfig {
+            hot_bytes: 1 << 20,
+            segment_bytes: 16 << 20,
+            min_free_bytes: 16 << 20,
+            // Many lives begin at a checkpoint, and many at the first record.
+            checkpoint_bytes: 256 << 10,
+            ..JournalConfig::default()
+        },
         capacity: CapacityConfig {
             order_slots: 4096,
             max_strategies: 16,
@@ -197,6 +200,7 @@ fn small(data_dir: PathBuf, run_dir: PathBuf) -> CoreConfig {
         kill_cancels_orders: true,
         shell: ShellSection::default(),
         accounts: Vec::new(),
+        operator: OperatorConfig::default(),
         symbols: vec![SymbolConfig {
             name: "BTCUSDT".into(),
             tick: "0.01".into(),
@@ -207,8 +211,8 @@ fn small(data_dir: PathBuf, run_dir: PathBuf) -> CoreConfig {
         }],
         strategies: vec![StrategyConfig {
             name: "hammer".into(),
-            account: 0,
             limits: Limits { dedup_quota: Some(16_384), ..Limits::default() },
+            ..StrategyConfig::default()
         }],
         clients: ["strategy", "operator", "feed", "observer"].map(anybody).into(),
     }

@@ -4,6 +4,7 @@ mod child;
 mod config_cmd;
 mod core_cmd;
 mod demo;
+mod dump;
 mod export;
 mod http_cmd;
 mod journal_cmd;

@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, bail, ensure};
 use clap::{Args, ValueEnum};
 use ringfence_core::config::{
-    ClientConfig, CoreConfig, JournalConfig, Levels, Limits, PaperModel, ShellSection, StormConfig,
-    StrategyConfig, SymbolConfig, VenueKind, Wait,
+    ClientConfig, CoreConfig, JournalConfig, Levels, Limits, OperatorConfig, PaperModel, ShellSection,
+    StormConfig, StrategyConfig, SymbolConfig, VenueKind, Wait,
 };
 use ringfence_ipc::counters::{Counter, CountersReader};
 use serde_json::Value;
@@ -64,6 +64,10 @@ pub struct UpArgs {
     /// Keep the run here, and continue it if it exists (default: a fresh run under the state directory).
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
+    /// What a decision survives before it is shown: process (`kill -9`) or power (the loss of power) (default:
+    /// process).
+    #[arg(long, value_parser = ["process", "power"])]
+    tier: Option<String>,
     /// Seed of everything random (default: 1).
     #[arg(long)]
     seed: Option<u64>,
@@ -163,6 +167,7 @@ impl UpArgs {
             ("data_dir", Some(text(data))),
             ("run_dir", Some(text(&place::run_dir(data)?))),
             ("wait", wait),
+            ("journal.tier", self.tier.clone()),
             ("pin", self.pin.map(|cpu| cpu.to_string())),
             ("lockstep.strategies", lockstep(u8::from(self.demo).to_string())),
             ("lockstep.seed", lockstep(self.seed.unwrap_or(1).to_string())),
@@ -197,7 +202,6 @@ fn development(data: &Path) -> anyhow::Result<CoreConfig> {
     };
     let strategy = |name: &str| StrategyConfig {
         name: name.into(),
-        account: 0,
         limits: Limits {
             max_gross_notional: Some("2000000".into()),
             max_open_orders: Some(1000),
@@ -207,6 +211,7 @@ fn development(data: &Path) -> anyhow::Result<CoreConfig> {
             cancel_burst: Some(10_000),
             ..Limits::default()
         },
+        ..StrategyConfig::default()
     };
     Ok(CoreConfig {
         data_dir: data.to_owned(),
@@ -238,6 +243,7 @@ fn development(data: &Path) -> anyhow::Result<CoreConfig> {
             ..StormConfig::default()
         },
         kill_cancels_orders: true,
+        operator: OperatorConfig::default(),
         symbols: vec![symbol("BTCUSDT", "0.00001", "10"), symbol("ETHUSDT", "0.0001", "200")],
         strategies: vec![strategy("manual"), strategy("demo")],
         clients: vec![

@@ -25,7 +25,7 @@ mod text;
 mod unit;
 
 pub use cache::CacheConfig;
-pub use guard::{Levels, StormConfig};
+pub use guard::{Levels, OnDisconnect, OnOperatorGone, OperatorConfig, StormConfig};
 pub use limits::Limits;
 pub use reference::reference;
 pub use shell::ShellSection;
@@ -54,6 +54,29 @@ pub enum VenueKind {
     Paper,
     /// Answers every order with "expired" at once; for benches.
     Null,
+}
+
+/// What a decision has survived before anybody sees it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Tier {
+    /// `kill -9` of every process, not the loss of power.
+    #[default]
+    Process,
+    /// The loss of power: every answer, report and command waits until its record is on disk.
+    Power,
+}
+
+impl std::str::FromStr for Tier {
+    type Err = ConfigError;
+
+    fn from_str(text: &str) -> Result<Self, ConfigError> {
+        match text {
+            "process" => Ok(Self::Process),
+            "power" => Ok(Self::Power),
+            _ => Err(ConfigError::Value(format!("`{text}` is no tier: use process or power"))),
+        }
+    }
 }
 
 /// The whole configuration of a core process.
@@ -106,6 +129,9 @@ pub struct CoreConfig {
     /// Accounts with limits of their own.
     #[serde(default, rename = "account")]
     pub accounts: Vec<AccountConfig>,
+    /// The dead-man switch.
+    #[serde(default)]
+    pub operator: OperatorConfig,
     /// The symbol table; a symbol's id is its place in this list.
     #[serde(default, rename = "symbol")]
     pub symbols: Vec<SymbolConfig>,
@@ -141,11 +167,35 @@ pub struct JournalConfig {
     pub segment_bytes: u64,
     /// Below this many free bytes on the data disk new orders are refused.
     pub min_free_bytes: u64,
+    /// Journal growth between two checkpoints, bytes; 0: none are written.
+    pub checkpoint_bytes: u64,
+    /// Segments further back than this, bytes, are removed once nobody needs them. Absent: all are kept.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub retain_bytes: Option<u64>,
+    /// Segments last written longer ago than this, ns, are removed once nobody needs them. Absent: all are kept.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub retain_ns: Option<u64>,
+    /// A registered follower further behind than this, bytes, is not waited for.
+    pub max_lag_bytes: u64,
+    /// What a decision survives before it is shown.
+    pub tier: Tier,
+    /// Tier `power`: answers, reports and commands that wait for the disk at most; beyond it new orders are refused.
+    pub held_entries: usize,
 }
 
 impl Default for JournalConfig {
     fn default() -> Self {
-        Self { hot_bytes: 256 << 20, segment_bytes: 256 << 20, min_free_bytes: 256 << 20 }
+        Self {
+            hot_bytes: 256 << 20,
+            segment_bytes: 256 << 20,
+            min_free_bytes: 256 << 20,
+            checkpoint_bytes: 128 << 20,
+            retain_bytes: None,
+            retain_ns: None,
+            max_lag_bytes: 1 << 30,
+            tier: Tier::Process,
+            held_entries: 1 << 16,
+        }
     }
 }
 
@@ -249,7 +299,7 @@ fn default_currency() -> String {
 }
 
 /// One strategy.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct StrategyConfig {
     /// Its name.
@@ -257,6 +307,12 @@ pub struct StrategyConfig {
     /// Its account.
     #[serde(default)]
     pub account: u16,
+    /// What happens to its open orders when its client is gone.
+    #[serde(default)]
+    pub on_disconnect: OnDisconnect,
+    /// How long its client has to come back before that.
+    #[serde(default)]
+    pub resume_grace_ms: u64,
     /// Its limits.
     #[serde(default)]
     pub limits: Limits,

@@ -2,6 +2,8 @@
 
 use ringfence_ipc::msg::{StrategyId, SymbolId};
 
+use super::tables::touched;
+
 /// The table, one row per strategy id.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Entitlements {
@@ -14,11 +16,7 @@ pub(super) struct Entitlements {
 impl Entitlements {
     pub fn new(strategies: u16, symbols: u16) -> Self {
         let (strategies, symbols) = (usize::from(strategies), usize::from(symbols));
-        Self {
-            symbols,
-            restricted: vec![false; strategies].into_boxed_slice(),
-            given: vec![false; strategies * symbols].into_boxed_slice(),
-        }
+        Self { symbols, restricted: touched(strategies, false), given: touched(strategies * symbols, false) }
     }
 
     /// The same in a table of another size. Allocates.

@@ -29,6 +29,7 @@ mod position;
 mod reentry;
 mod replay;
 mod reports;
+mod saved;
 mod storm;
 mod tables;
 mod views;
@@ -38,13 +39,14 @@ mod window;
 mod tests;
 
 pub use api::{
-    ApplyError, Capacity, Effect, OrderView, PositionView, Reentry, Reference, Refusal, Request, Room, Space,
-    Totals, Unbooked, Verdict,
+    ApplyError, Capacity, Effect, HandedOut, OrderView, PositionView, Reentry, Reference, Refusal, Request,
+    Room, Space, Totals, Unbooked, Verdict,
 };
 pub use apply::quota_of;
 pub use pipeline::Approved;
 pub use replay::{Mismatch, ReplayReport, Replayer, redecide};
 pub use reports::Booked;
+pub use saved::RestoreError;
 pub(crate) use storm::THRESHOLDS as STORM_THRESHOLDS;
 pub use storm::{PnlSweep, StormInputs, StormView};
 pub use tables::StrategyTables;
@@ -62,7 +64,7 @@ use orders::OrderTable;
 use pipeline::Reject;
 use position::Position;
 use storm::StormGuard;
-use tables::touched;
+pub(crate) use tables::touched;
 
 /// What the gate keeps per account.
 #[derive(Clone, Copy, Debug)]

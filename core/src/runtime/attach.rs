@@ -32,6 +32,8 @@ pub(super) struct Setup {
     pub cache: Arc<GateSegment>,
     /// Keys remembered per strategy, by strategy id; the last entry is everybody else's.
     pub dedup_quota: Vec<usize>,
+    /// Name of the operator that the dead-man switch watches.
+    pub dead_man: String,
     /// Market events the venue had consumed when this life began, and since.
     pub tape_event: Box<dyn Fn() -> u64 + Send>,
 }
@@ -41,6 +43,7 @@ pub(super) struct Pending {
     client: u64,
     role: Role,
     paced: bool,
+    dead_man: bool,
     strategy: StrategyId,
     pub ticket: Ticket,
     pub resume_after: Option<u64>,
@@ -130,6 +133,7 @@ impl Setup {
             client,
             role: hello.role,
             paced: hello.paced,
+            dead_man: hello.role == Role::Operator && hello.name == self.dead_man,
             strategy,
             ticket,
             resume_after: hello.ticket.map(|_| hello.last_seq),
@@ -178,6 +182,7 @@ impl Setup {
             tape,
             market_seen: if pending.paced { Some(layout::market_seen(&intents)?) } else { None },
             paced_limit: if feed { Some(layout::events_paced_mut(events)?) } else { None },
+            dead_man: pending.dead_man,
             draining: false,
             seen: (0, 0),
         });

@@ -3,17 +3,15 @@
 use std::path::PathBuf;
 
 use ringfence_ipc::clock::Clock;
-use ringfence_ipc::journal::{AttachRecord, BootRecord, ConfigOrigin, LimitRecord, Record, StrategyRecord};
+use ringfence_ipc::journal::{BootRecord, ConfigOrigin, LimitRecord, Record};
 use ringfence_ipc::msg::Command;
 use ringfence_ipc::symbol::Symbol;
 
 use super::CoreError;
 use super::limits;
 use super::registry::{Registry, random_bytes, strategy_record};
-use crate::config::CoreConfig;
-use crate::gate::{Capacity, Gate, Reentry};
-use crate::journal::medium::Medium;
-use crate::journal::{Archiver, Class, JournalOptions, Opened, Writer, open};
+use crate::gate::{Capacity, Gate, HandedOut, Reentry};
+use crate::journal::{Archiver, Class, JournalOptions, Writer, open};
 
 /// What [`boot`] hands over.
 pub(super) struct Booted {
@@ -27,24 +25,12 @@ pub(super) struct Booted {
     pub hash_seed: u64,
     pub epoch: u16,
     pub next_client: u64,
-    /// Orders that go back to the venue.
-    pub reentry: Vec<Command>,
+    /// Position of the checkpoint that recovery began with.
+    pub checkpoint: Option<u64>,
     /// Records in the journal so far.
     pub records: u64,
     /// Gate time of the new life's first records, ns.
     pub now_ns: u64,
-}
-
-/// What the journal told about earlier lives.
-#[derive(Default)]
-pub(super) struct Past {
-    pub epoch: u16,
-    hash_seed: Option<u64>,
-    pub last_ns: u64,
-    pub symbols: Vec<Symbol>,
-    strategies: Vec<StrategyRecord>,
-    attaches: Vec<AttachRecord>,
-    pub records: u64,
 }
 
 /// Recovers, then journals what the configuration adds.
@@ -62,24 +48,27 @@ pub(super) fn boot(config: &CoreConfig) -> Result<Booted, CoreError> {
         min_free_bytes: config.journal.min_free_bytes,
         // Tier `process` waits for no sync; rarer syncs leave the disk to the copying.
         sync_interval: std::time::Duration::from_millis(100),
+        power: config.journal.tier == Tier::Power,
         ..JournalOptions::new(config.journal_dir(), config.hot_path())
     })?;
-    let mut gate = Gate::new(capacity, 0, 0);
-    let past = recover(&mut opened, &mut gate)?;
-    let epoch = past.epoch.checked_add(1).ok_or(CoreError::Epochs)?;
+    let recovery = checkpoint::recover(&config.journal_dir(), &mut opened.log, capacity)?;
+    let Recovered { gate, past } = recovery.recovered;
+    let epoch = gate.epoch().checked_add(1).ok_or(CoreError::Epochs)?;
     let (writer, archiver) = opened.start(epoch)?;
     let clock = Clock::start(past.last_ns + 1);
     let mut registry = Registry::new(&config.clients, capacity.max_strategies)?;
-    past.strategies.iter().for_each(|record| registry.recover_strategy(record));
-    past.attaches.iter().for_each(|record| registry.recover_attach(record));
-    let hash_seed = match (past.hash_seed, &config.lockstep) {
-        (Some(seed), _) => seed,
-        (None, Some(lockstep)) => lockstep.seed,
-        (None, None) => u64::from_le_bytes(random_bytes().map_err(CoreError::Random)?),
+    for (id, account, name) in gate.strategies() {
+        registry.recover_strategy(&strategy_record(name, id, account, 0));
+    }
+    past.tickets.iter().for_each(|(strategy, digest)| registry.set_ticket(*strategy, *digest));
+    let hash_seed = match &config.lockstep {
+        _ if past.records > 0 => gate.hash_seed(),
+        Some(lockstep) => lockstep.seed,
+        None => u64::from_le_bytes(random_bytes().map_err(CoreError::Random)?),
     };
     // Lockstep runs start at time 0: the tape is the clock, and nothing of this machine may enter the journal's state.
     let now_ns = if config.lockstep.is_some() { past.last_ns } else { clock.now_ns() };
-    let next_client = past.attaches.iter().map(|record| record.client).max().unwrap_or(0) + 1;
+    let known: Vec<Symbol> = (0..gate.capacity().max_symbols).map_while(|id| gate.symbol(id)).collect();
     let mut start = Start { gate, writer, now_ns, records: past.records };
     start.log(&Record::Boot(BootRecord {
         epoch,
@@ -90,9 +79,8 @@ pub(super) fn boot(config: &CoreConfig) -> Result<Booted, CoreError> {
         build_id: build_id(),
     }))?;
     start.log(&Record::Capacity(capacity.record(now_ns)))?;
-    start.symbols(&past.symbols, &symbols)?;
+    start.symbols(&known, &symbols)?;
     start.configured(config, &mut registry)?;
-    let reentry = start.reenter()?;
     let Start { gate, writer, records, .. } = start;
     Ok(Booted {
         gate,
@@ -104,40 +92,11 @@ pub(super) fn boot(config: &CoreConfig) -> Result<Booted, CoreError> {
         capacity,
         hash_seed,
         epoch,
-        next_client,
-        reentry,
+        next_client: past.last_client + 1,
+        checkpoint: recovery.checkpoint,
         records,
         now_ns,
     })
-}
-
-pub(super) fn recover<M: Medium>(opened: &mut Opened<M>, gate: &mut Gate) -> Result<Past, CoreError> {
-    let mut past = Past::default();
-    for found in opened.log.by_ref() {
-        let (position, record) = found?;
-        gate.apply(position, &record)?;
-        past.records += 1;
-        match record {
-            Record::Boot(boot) => {
-                past.epoch = boot.epoch;
-                past.hash_seed = Some(boot.hash_seed);
-                past.last_ns = past.last_ns.max(boot.now_ns);
-            }
-            Record::Symbol { symbol, .. } => past.symbols.push(symbol),
-            Record::Strategy(strategy) => past.strategies.push(strategy),
-            Record::Attach(attach) => {
-                past.last_ns = past.last_ns.max(attach.now_ns);
-                past.attaches.push(attach);
-            }
-            Record::Decision(decision) => past.last_ns = past.last_ns.max(decision.now_ns),
-            Record::Report(report) => past.last_ns = past.last_ns.max(report.ts_ns),
-            Record::Mark(mark) => past.last_ns = past.last_ns.max(mark.now_ns),
-            Record::Close(close) => past.last_ns = past.last_ns.max(close.now_ns),
-            Record::Control(control) => past.last_ns = past.last_ns.max(control.now_ns),
-            Record::Limit(_) | Record::Capacity(_) | Record::Config(_) => {}
-        }
-    }
-    Ok(past)
 }
 
 /// The records a new life begins with.
@@ -218,11 +177,11 @@ impl Start {
         set.limits.iter().try_for_each(|limit| self.log(&Record::Limit(*limit)))
     }
 
-    /// Orders of the last life: commands that no venue ever saw are given back, the others go to the venue again as
-    /// what they are. The paper venue died with the gate, so nothing is sent twice.
-    pub fn reenter(&mut self) -> Result<Vec<Command>, CoreError> {
+    /// What happens to the orders of the last life, given what the venue knows of it: reports are journalled and
+    /// applied, commands come back.
+    pub fn reenter(&mut self, handed_out: HandedOut) -> Result<Vec<Command>, CoreError> {
         let mut commands = Vec::new();
-        for step in self.gate.reenter_commands(self.now_ns) {
+        for step in self.gate.reenter_commands(handed_out, self.now_ns) {
             match step {
                 Reentry::Command(command) => commands.push(command),
                 Reentry::Report(report) => {

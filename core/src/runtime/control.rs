@@ -17,7 +17,7 @@ use ringfence_ipc::handshake::socket::{self, PeerCredentials, Received};
 use ringfence_ipc::handshake::{ControlDone, ControlRefusal, ControlRequest, Packet, RefusalCode, Role};
 use ringfence_ipc::reason::Mode;
 use ringfence_ipc::ring::Fault;
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
 use super::attach::{Pending, Setup};
 use super::limits::{Book, ChangeSet};
@@ -473,6 +473,12 @@ impl Loop {
                     });
                 }
             }
+            FromGate::Unreleased { entries, durable_pos } => error!(
+                entries,
+                durable_pos,
+                "the disk failed: what was decided after this position is not shown and not sent; \
+                 start the gate again, recovery decides"
+            ),
             FromGate::Node(turn) => self.on_node_answer(*turn),
             FromGate::Configured { set, journal_seq } => {
                 info!(
@@ -535,6 +541,10 @@ fn fault_refusal(fault: PortFault) -> (RefusalCode, &'static str) {
         PortFault::Lagging => {
             (RefusalCode::Lagging, "you stopped reading your events: resume with your ticket")
         }
+        PortFault::Unreleased => (
+            RefusalCode::Internal,
+            "the journal's disk failed: what you were not answered is known when the gate was started again",
+        ),
         PortFault::Silent => (RefusalCode::Protocol, "lockstep: your step was not finished in 5 s"),
     }
 }

@@ -38,6 +38,8 @@ pub(super) enum FromGate {
     Retired { port: Box<ClientPort>, fault: Option<PortFault> },
     /// What came of an operator's act.
     Controlled { client: u64, outcome: Result<ControlDone, ControlRefusal> },
+    /// Tier `power`: the disk failed, and this many answers, reports and commands are never shown.
+    Unreleased { entries: u64, durable_pos: u64 },
     /// What became of a client's request about a node.
     Node(Box<NodeTurn>),
     /// The limits are in the journal and in force; their memory comes back.
@@ -53,6 +55,8 @@ pub(super) enum PortFault {
     Ring(Fault),
     /// It does not read its events; it may resume with its ticket.
     Lagging,
+    /// Tier `power`: the disk failed before what it waits for was safe.
+    Unreleased,
     /// Lockstep: it did not finish its step in time.
     Silent,
 }

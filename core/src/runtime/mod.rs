@@ -1,8 +1,10 @@
 //! The process around the gate: threads, rings, boot and shutdown.
 
+mod absence;
 mod attach;
 mod boot;
 mod control;
+mod held;
 mod intents;
 mod limits;
 mod lockstep;
@@ -16,6 +18,7 @@ mod port;
 mod quotes;
 mod reactor;
 mod registry;
+mod release;
 mod reports;
 #[cfg(test)]
 mod simulation;
@@ -36,22 +39,26 @@ use std::thread::JoinHandle;
 
 use ringfence_ipc::counters::{Counter, CountersReader, CountersWriter};
 use ringfence_ipc::handshake::socket;
+use ringfence_ipc::hint::{populate_code, touch_stack};
 use ringfence_ipc::layout;
 use ringfence_ipc::market::MarketWriter;
 use ringfence_ipc::msg::Command;
 use ringfence_ipc::segment::{GateSegment, SegmentError};
 use tracing::{error, info};
 
-use crate::config::{ConfigError, ConfigSource, CoreConfig, VenueKind};
+use crate::checkpoint::{Plan, RecoverError, Worker};
+use crate::config::{ConfigError, ConfigSource, CoreConfig, Tier, VenueKind};
 use crate::gate::{ApplyError, Space};
 use crate::journal::{Archiver, JournalError};
 use crate::summary::Summary;
 use crate::venue::{NullVenue, PaperConfig, PaperVenue};
 
+use absence::Absence;
 use attach::Setup;
-use boot::Booted;
+use boot::{Booted, Start};
 use control::Control;
 use limits::Book;
+use held::Held;
 use mailbox::{FromGate, MAILBOX_SLOTS};
 use missed::JournalPaths;
 use nodes::{Nodes, cache_segment};
@@ -94,6 +101,9 @@ pub enum CoreError {
         /// Its name in the journal.
         name: String,
     },
+    /// The checkpoint thread cannot be started.
+    #[error("cannot start the checkpoint thread: {0}")]
+    Checkpoints(io::Error),
     /// Epochs are 16 bits.
     #[error("this journal has seen 65,535 lives: start with a new data_dir")]
     Epochs,
@@ -138,6 +148,15 @@ pub enum CoreError {
     },
 }
 
+impl From<RecoverError> for CoreError {
+    fn from(error: RecoverError) -> Self {
+        match error {
+            RecoverError::Journal(error) => Self::Journal(error),
+            RecoverError::Apply(error) => Self::Apply(error),
+        }
+    }
+}
+
 /// What [`Core::start_with`] runs on the gate thread.
 pub type OnGateThread = Box<dyn FnOnce() + Send>;
 
@@ -150,6 +169,7 @@ pub struct Core {
     gate: JoinHandle<Reactor>,
     paper: Option<JoinHandle<()>>,
     archiver: Archiver,
+    checkpoints: Worker,
     config: CoreConfig,
     symbols: Vec<ringfence_ipc::symbol::Symbol>,
     epoch: u16,
@@ -207,10 +227,12 @@ impl Core {
             hash_seed,
             epoch,
             next_client,
-            reentry,
+            checkpoint,
             records,
             now_ns,
         } = boot::boot(&config)?;
+        let checkpoints =
+            Worker::spawn(Plan::of(&config), archiver.watch(), checkpoint).map_err(CoreError::Checkpoints)?;
         let counters = open_counters(&config)?;
         counters.set(Counter::Epoch, u64::from(epoch));
         counters.set(Counter::GatePid, u64::from(std::process::id()));
@@ -262,6 +284,9 @@ impl Core {
             paper.map_or((None, None), |(thread, sender)| (Some(thread), Some(sender)));
         let book = Book::new(&gate, config.clone(), source);
         book.announce(&registry);
+        let mut start = Start { gate, writer, now_ns, records };
+        let reentry = start.reenter(venue.handed_out())?;
+        let Start { gate, writer, records, .. } = start;
         let dedup_quota = (0..=capacity.max_strategies).map(|id| gate.dedup_quota(id)).collect();
         let tape_counters = counters.clone();
         let setup = Setup {
@@ -275,6 +300,7 @@ impl Core {
             market: Arc::clone(&market),
             cache,
             dedup_quota,
+            dead_man: config.operator.name.clone(),
             tape_event: Box::new(move || tape_counters.get(Counter::MarketEvents)),
         };
         let path = config.socket_path();
@@ -293,11 +319,15 @@ impl Core {
             max_strategies: usize::from(capacity.max_strategies),
             kill: Arc::clone(&kill),
             kill_cancels_orders: config.kill_cancels_orders,
+            held: Held::new(held_entries(&config), config.capacity.max_clients),
         });
         reactor.records = records;
         reactor.base_event = base_event;
         reactor.tape_now_ns = config.lockstep.as_ref().map(|_| now_ns);
         reactor.begin_vigil(now_ns);
+        if config.lockstep.is_none() {
+            reactor.absence = Absence::begin(&config, &reactor.gate, now_ns);
+        }
         reactor.show_guard();
         let control = Control {
             setup,
@@ -328,6 +358,7 @@ impl Core {
             gate,
             paper,
             archiver,
+            checkpoints,
             config,
             symbols,
             epoch,
@@ -370,6 +401,7 @@ impl Core {
         let gate = reactor.gate;
         drop(reactor.journal);
         self.archiver.stop()?;
+        self.checkpoints.stop();
         let reader = CountersReader::open(&self.config.counters_path())?;
         let summary = summary::build(&gate, &self.symbols, &reader, records, self.epoch, &state_hash);
         for path in [self.config.socket_path(), self.config.hot_path(), self.config.counters_path()] {
@@ -401,6 +433,14 @@ fn lock_run_dir(config: &CoreConfig) -> Result<File, CoreError> {
 fn open_counters(config: &CoreConfig) -> Result<CountersWriter, SegmentError> {
     let path = config.counters_path();
     CountersWriter::open(&path).or_else(|_| CountersWriter::create(&path))
+}
+
+/// Tier `power` holds back at most this many entries; 0 in tier `process`.
+fn held_entries(config: &CoreConfig) -> usize {
+    match config.journal.tier {
+        Tier::Process => 0,
+        Tier::Power => config.journal.held_entries.max(held::MIN_ENTRIES),
+    }
 }
 
 fn paper_config(config: &CoreConfig, epoch: u16) -> PaperConfig {
@@ -451,11 +491,14 @@ fn spawn_gate(
             }
             reactor.venue.push(&command, reactor.now_ns());
         }
+        populate_code();
+        touch_stack();
         on_gate_thread();
         match &lockstep {
             Some(settings) => reactor.run_lockstep(settings, wait),
             None => reactor.run(wait),
         }
+        reactor.release_all(release::STOP_PATIENCE);
         let _ = reactor.outbox.push(FromGate::Stopped);
         reactor
     })

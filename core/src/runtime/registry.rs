@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt as _;
 
 use ringfence_ipc::handshake::socket::PeerCredentials;
 use ringfence_ipc::handshake::{Hello, RefusalCode, Role, Ticket};
-use ringfence_ipc::journal::{AttachRecord, STRATEGY_NAME_BYTES, StrategyRecord};
+use ringfence_ipc::journal::{STRATEGY_NAME_BYTES, StrategyRecord};
 use ringfence_ipc::msg::{AccountId, StrategyId};
 
 use crate::config::{ClientConfig, ConfigError};
@@ -57,13 +57,6 @@ impl Registry {
         let known =
             Known { id: record.strategy, account: record.account, ticket_digest: None, attached: false };
         self.strategies.insert(record.name().to_owned(), known);
-    }
-
-    /// Recovery: a client had attached; its ticket is its strategy's newest.
-    pub fn recover_attach(&mut self, record: &AttachRecord) {
-        if record.role == Role::Strategy && !record.detached {
-            self.set_ticket(record.strategy, record.ticket_digest);
-        }
     }
 
     /// The strategy of this name, if it is known.

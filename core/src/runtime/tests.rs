@@ -87,6 +87,7 @@ impl Stage {
             max_strategies: usize::from(config.capacity.max_strategies),
             kill: std::sync::Arc::default(),
             kill_cancels_orders: true,
+            held: Held::new(0, 0),
         });
         Self { reactor, to_gate, from_gate, clients: 0, _archiver: booted.archiver, _dir: dir }
     }
@@ -105,6 +106,7 @@ impl Stage {
             tape: None,
             market_seen: None,
             paced_limit: None,
+            dead_man: false,
             draining: false,
             seen: (0, 0),
         });

@@ -7,10 +7,12 @@
 pub mod archive;
 mod chain;
 pub mod chained;
+pub mod checkpoint;
 mod follower;
 pub mod hot;
 mod reader;
 mod record;
+pub mod registry;
 pub mod scan;
 #[cfg(test)]
 mod tests;

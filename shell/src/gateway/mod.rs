@@ -20,6 +20,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use ringfence_ipc::journal::Record;
+use ringfence_ipc::journal::checkpoint::{Checkpoint, CheckpointError};
 use ringfence_ipc::msg::AccountId;
 use serde::Serialize;
 use tokio::sync::watch;
@@ -115,6 +116,21 @@ impl Gateway {
         }
         drop(projection);
         self.applied.send_replace(*last);
+    }
+
+    /// Begins anew at a checkpoint; streams get a snapshot.
+    ///
+    /// # Errors
+    /// [`CheckpointError`] when it cannot be read; nothing has changed then.
+    pub fn restore(&self, saved: &Checkpoint) -> Result<(), CheckpointError> {
+        let restored = Projection::restore(saved)?;
+        let mut projection = lock::write(&self.projection);
+        let position = restored.position();
+        *projection = restored;
+        self.hub.skip_to(position);
+        drop(projection);
+        self.applied.send_replace(position);
+        Ok(())
     }
 
     /// Forgets everything: the journal is another one.

@@ -225,6 +225,7 @@ const fn refusal_class(reason: Reason) -> (StatusCode, &'static str, Option<u32>
         Reason::OrderRate | Reason::CancelRate => (StatusCode::TOO_MANY_REQUESTS, "rate_limited", Some(1)),
         Reason::VenueBusy
         | Reason::JournalFull
+        | Reason::JournalFailed
         | Reason::DedupBusy
         | Reason::OrderTableFull
         | Reason::TtlExpired

@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on must fail")]
 
+mod checkpoints;
+mod absence;
 mod config;
 mod guard;
 mod hostile;
@@ -10,5 +12,6 @@ mod limits;
 mod nodes;
 mod orders;
 mod places;
+mod power;
 mod recording;
 mod supervisor;

@@ -12,6 +12,7 @@ mod limits;
 mod modes;
 mod passing;
 mod recovery;
+mod saved;
 mod storm;
 mod surge;
 

@@ -105,6 +105,7 @@ impl Client {
             tape: None,
             market_seen: None,
             paced_limit: None,
+            dead_man: false,
             draining: false,
             seen: (0, 0),
         };

@@ -6,6 +6,7 @@ mod guard;
 mod ledger;
 mod limits;
 mod orders;
+mod restore;
 #[cfg(test)]
 mod tests;
 
