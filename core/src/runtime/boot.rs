@@ -10,6 +10,8 @@ use ringfence_ipc::symbol::Symbol;
 use super::CoreError;
 use super::limits;
 use super::registry::{Registry, random_bytes, strategy_record};
+use crate::checkpoint::{self, Recovered};
+use crate::config::{CoreConfig, Tier};
 use crate::gate::{Capacity, Gate, HandedOut, Reentry};
 use crate::journal::{Archiver, Class, JournalOptions, Writer, open};
 

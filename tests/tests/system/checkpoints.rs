@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use ringfence_core::config::{CoreConfig, Limits, StrategyConfig};
+use ringfence_core::config::{CoreConfig, StrategyConfig};
 use ringfence_ipc::journal::chained::Segments as _;
 use ringfence_ipc::journal::checkpoint::Checkpoint;
 use ringfence_ipc::journal::{SegmentDir, registry};
@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 
 /// Segments and checkpoints so small that a few thousand intents outlive them.
 fn forgetful(config: &mut CoreConfig) {
-    config.strategies.push(StrategyConfig { name: "manual".into(), account: 0, limits: Limits::default() });
+    config.strategies.push(StrategyConfig { name: "manual".into(), ..StrategyConfig::default() });
     config.journal.segment_bytes = 64 << 10;
     config.journal.checkpoint_bytes = 64 << 10;
     config.journal.retain_bytes = Some(0);
@@ -138,11 +138,7 @@ fn a_journal_without_beginning_and_checkpoints_is_refused_with_what_to_do() {
 #[test]
 fn dump_follows_one_order_by_its_name_and_its_id() {
     let world = World::new(|config| {
-        config.strategies.push(StrategyConfig {
-            name: "manual".into(),
-            account: 0,
-            limits: Limits::default(),
-        });
+        config.strategies.push(StrategyConfig { name: "manual".into(), ..StrategyConfig::default() });
     });
     let core = world.start_ready();
     let shell = Shell::start(&world);

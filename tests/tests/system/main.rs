@@ -2,8 +2,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on must fail")]
 
-mod checkpoints;
 mod absence;
+mod checkpoints;
 mod config;
 mod guard;
 mod hostile;
