@@ -19,6 +19,12 @@ pub enum Kind {
     Step,
     /// `true` or `false`.
     Switch,
+    /// `true` or `false` of a limit, kept as 1 or 0.
+    Flag,
+    /// A time of the day, `"09:30:00"` UTC, kept as seconds since midnight.
+    TimeOfDay,
+    /// A list of names.
+    Names,
     /// A whole number.
     Count {
         /// Smallest.
@@ -146,6 +152,12 @@ pub const KEYS: &[Key] = {
         key("journal.hot_size", "hot_bytes", JOURNAL_BYTES, "256 MiB", Restart, "hot ring on tmpfs; a power of two"),
         key("journal.segment_size", "segment_bytes", JOURNAL_BYTES, "256 MiB", Restart, "one archive segment"),
         key("journal.min_free", "min_free_bytes", scaled(Measure::Bytes, 0, 1 << 50), "256 MiB", Restart, "below this much free space on the data disk new orders are refused"),
+        key("journal.tier", "tier", Kind::Word(&["process", "power"]), "process", Restart, "what a decision survives before it is shown: the process, or the loss of power"),
+        key("journal.held_entries", "held_entries", count(64, 1 << 24), "65536", Restart, "tier `power`: answers, reports and commands that wait for the disk at most; beyond it new orders are refused"),
+        key("journal.checkpoint_size", "checkpoint_bytes", scaled(Measure::Bytes, 0, 1 << 50), "128 MiB", Restart, "journal growth between two checkpoints; 0: none are written"),
+        key("journal.retain_size", "retain_bytes", scaled(Measure::Bytes, 0, 1 << 60), "all", Restart, "segments further back than this are removed once nobody needs them"),
+        key("journal.retain_time", "retain_ns", scaled(Measure::Time(1), 0, i64::MAX), "for ever", Restart, "segments last written longer ago than this are removed once nobody needs them"),
+        key("journal.max_lag", "max_lag_bytes", scaled(Measure::Bytes, 0, 1 << 60), "1 GiB", Restart, "a registered follower further behind than this is not waited for"),
         key("capacity.order_slots", "order_slots", Kind::PowerOfTwo { min: 1, max: 1 << 24 }, "65536", NewJournal, "live orders at most"),
         key("capacity.max_strategies", "max_strategies", count(1, 4096), "64", Restart, "strategies ever known, and one"),
         key("capacity.max_positions", "max_positions", count(1, 1 << 24), "4096", Restart, "(strategy, symbol) pairs with a position"),
@@ -162,6 +174,9 @@ pub const KEYS: &[Key] = {
         key("paper.reject_share", "reject_ppm", scaled(Measure::Ppm, 0, 1_000_000), "0 bps", Restart, "share of new orders refused at random"),
         key("paper.seed", "seed", ANY, "1", Restart, "seed of the paper venue's randomness"),
         key("kill_cancels_orders", "kill_cancels_orders", Kind::Switch, "true", Restart, "the kill switch cancels every open order, unless whoever pulls it says otherwise"),
+        key("operator.name", "name", Kind::Text, "shell", Restart, "the operator that the dead-man switch watches"),
+        key("operator.on_disconnect", "on_disconnect", Kind::Word(&["keep", "cancel", "cancel_all", "halt"]), "keep", Restart, "what happens when it is gone for longer than its grace"),
+        key("operator.resume_grace", "resume_grace_ms", scaled(MS, 0, DAY_MS), "2 s", Restart, "how long it has to come back"),
         key("storm.capital", "capital", Kind::Money, "none", Hot, "what drawdowns are measured against"),
         key("storm.drawdown.warm", "warm", LEVEL_BPS, NEVER, Hot, "WARM from here on: loss since the highest P&L, of the capital"),
         key("storm.drawdown.storm", "storm", LEVEL_BPS, NEVER, Hot, "STORM from here on: loss since the highest P&L, of the capital"),
@@ -199,6 +214,9 @@ pub const KEYS: &[Key] = {
         key("symbol[].qty_scale", "qty_scale", count(0, 16), "required", NewJournal, "decimals of a quantity"),
         key("strategy[].name", "name", Kind::Text, "required", Restart, "a strategy known from the start"),
         key("strategy[].account", "account", ID, "0", NewJournal, "its account"),
+        key("strategy[].symbols", "symbols", Kind::Names, "every symbol", Restart, "what it may trade, by name"),
+        key("strategy[].on_disconnect", "on_disconnect", Kind::Word(&["keep", "cancel"]), "keep", Restart, "what happens to its open orders when its client is gone for longer than its grace"),
+        key("strategy[].resume_grace", "resume_grace_ms", scaled(MS, 0, DAY_MS), "0 ns", Restart, "how long its client has to come back"),
         key("account[].id", "id", count(0, 15), "required", Restart, "an account with limits"),
         key("client[].role", "role", Kind::Word(&["strategy", "operator", "feed", "venue", "observer"]), "required", Restart, "what a client may attach as"),
         key("client[].name", "name", Kind::Text, "required", Restart, "under which name; `*` admits any"),
@@ -240,5 +258,17 @@ pub const LIMITS: &[LimitKey] = &[
     LimitKey { id: LimitId::DedupQuota, key: key("dedup_quota", "dedup_quota", count(1, 1 << 24), "65536", Change::NewStrategies, "keys remembered") },
     limit(LimitId::MaxClockSkewNs, "max_clock_skew", "max_clock_skew_ms", scaled(MS, 0, DAY_MS), "1 s", "how far a client's clock may run ahead"),
     limit(LimitId::MarkIntervalNs, "mark_interval", "mark_interval_ms", scaled(MS, 1, DAY_MS), "100 ms", "shortest time between two journalled marks of a symbol"),
-    limit(LimitId::AllowKeyless, "allow_keyless", "allow_keyless", Kind::Switch, "false", "intents without a key are allowed"),
+    limit(LimitId::AllowKeyless, "allow_keyless", "allow_keyless", Kind::Flag, "false", "intents without a key are allowed"),
+    limit(LimitId::SelfCross, "self_cross", "self_cross", Kind::Flag, "false", "an order that would meet an open order of its own strategy is refused"),
+    limit(LimitId::MaxRepeats, "max_repeats", "max_repeats", count(1, 1_000_000_000), NONE, "identical orders in a row within `repeat_window`"),
+    limit(LimitId::RepeatWindowNs, "repeat_window", "repeat_window_ms", scaled(MS, 0, DAY_MS), "1 s", "how long a row of identical orders lasts"),
+    limit(LimitId::MaxOrderToTrade, "max_order_to_trade", "max_order_to_trade", count(0, 1_000_000_000), NONE, "messages per fill, over a day"),
+    limit(LimitId::OrderToTradeGrace, "order_to_trade_grace", "order_to_trade_grace", count(0, 1_000_000_000), "0", "messages of a day that need no fill"),
+    limit(LimitId::DailyLossSoftE8, "daily_loss_soft", "daily_loss_soft", Kind::Money, NONE, "loss of the day beyond which only what reduces a position passes"),
+    limit(LimitId::DailyLossHardE8, "daily_loss_hard", "daily_loss_hard", Kind::Money, NONE, "loss of the day beyond which no order passes but a force flat"),
+    limit(LimitId::VenueOrderRatePerS, "venue_order_rate", "venue_order_rate_per_s", scaled(Measure::Rate, 0, 1_000_000_000), NONE, "orders to the venue, all strategies together, sustained"),
+    limit(LimitId::VenueOrderBurst, "venue_order_burst", "venue_order_burst", count(1, 1_000_000_000), "the rate", "orders to the venue at once"),
+    limit(LimitId::PriceCollarTicks, "price_collar_ticks", "price_collar_ticks", count(0, MAX), NONE, "farthest price from the reference, ticks"),
+    limit(LimitId::TradingOpenS, "trading_open", "trading_open_s", Kind::TimeOfDay, "00:00:00", "when the symbol begins to trade, UTC"),
+    limit(LimitId::TradingCloseS, "trading_close", "trading_close_s", Kind::TimeOfDay, "24:00:00", "when the symbol ends to trade, UTC"),
 ];

@@ -307,6 +307,9 @@ pub struct StrategyConfig {
     /// Its account.
     #[serde(default)]
     pub account: u16,
+    /// The symbols it may trade, by name. Absent: every symbol.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub symbols: Option<Vec<String>>,
     /// What happens to its open orders when its client is gone.
     #[serde(default)]
     pub on_disconnect: OnDisconnect,
@@ -382,6 +385,7 @@ impl CoreConfig {
     pub fn check(&self) -> Result<(), ConfigError> {
         self.symbol_table()?;
         self.limit_records(0)?;
+        self.strategies.iter().try_for_each(|strategy| self.entitled(strategy).map(drop))?;
         if !self.journal.hot_bytes.is_power_of_two() {
             return Err(ConfigError::Value("journal.hot_size must be a power of two".into()));
         }
@@ -411,6 +415,21 @@ impl CoreConfig {
             return Err(ConfigError::Value("no [[symbol]] is configured: add at least one".into()));
         }
         Ok(table)
+    }
+
+    /// What `strategy` may trade, by id; none: everything.
+    ///
+    /// # Errors
+    /// [`ConfigError::Value`] naming the symbol.
+    pub fn entitled(&self, strategy: &StrategyConfig) -> Result<Option<BTreeSet<SymbolId>>, ConfigError> {
+        let id = |name: &String| {
+            let found = (0..).zip(&self.symbols).find(|(_, symbol)| symbol.name == *name);
+            found.map(|(id, _)| id).ok_or_else(|| {
+                let strategy = &strategy.name;
+                ConfigError::Value(format!("strategy.{strategy}.symbols: there is no symbol `{name}`"))
+            })
+        };
+        strategy.symbols.as_ref().map(|names| names.iter().map(id).collect()).transpose()
     }
 
     /// Every configured limit as the record that sets it; strategy ids count from 1.

@@ -48,7 +48,9 @@ fn value(kind: Kind) -> String {
         Kind::Path => "path".into(),
         Kind::Step => "decimal, as text".into(),
         Kind::Word(words) => words.join(", "),
-        Kind::Switch => "true, false".into(),
+        Kind::Switch | Kind::Flag => "true, false".into(),
+        Kind::TimeOfDay => "time of the day, e.g. `\"09:30:00\"`".into(),
+        Kind::Names => "list, e.g. `[\"BTCUSDT\"]`".into(),
         Kind::Count { min, max } => {
             format!("number, {min}{}", if max == i64::MAX { " up".into() } else { most(max) })
         }

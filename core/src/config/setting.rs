@@ -7,6 +7,7 @@ use toml::Value;
 
 use super::keys::{Kind, LIMITS, LimitKey};
 use super::text::{Assets, EACH, KeyError, here, legal, nearest};
+use super::unit::format_time_of_day;
 use super::{CoreConfig, Measure, UnitError, source};
 
 /// What takes a limit back.
@@ -92,7 +93,8 @@ impl CoreConfig {
             _ if value == LimitRecord::NOT_SET => NO_LIMIT.to_owned(),
             (Kind::Scaled { measure: Measure::Time(_), .. }, _) => Measure::Time(1).format(value),
             (Kind::Scaled { measure, .. }, _) => measure.format(value),
-            (Kind::Switch, _) => (value != 0).to_string(),
+            (Kind::Flag, _) => (value != 0).to_string(),
+            (Kind::TimeOfDay, _) => format_time_of_day(value),
             (Kind::Money, _) => amount(E8, &self.currency),
             (Kind::Quantity, Some(scale)) => amount(scale, assets.quantity(symbol)),
             (Kind::Quantity, None) => format!("{value} of the smallest {EACH}"),

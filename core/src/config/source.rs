@@ -246,7 +246,10 @@ pub(super) fn value_of(key: &Key, text: &str) -> Value {
         Kind::Count { .. } | Kind::PowerOfTwo { .. } => {
             text.replace('_', "").parse().ok().map(Value::Integer)
         }
-        Kind::Switch => match text {
+        Kind::Names => {
+            Some(text.split(',').filter(|n| !n.is_empty()).map(|n| Value::from(n.trim())).collect())
+        }
+        Kind::Switch | Kind::Flag => match text {
             "true" | "1" => Some(Value::Boolean(true)),
             "false" | "0" => Some(Value::Boolean(false)),
             _ => None,

@@ -9,7 +9,7 @@ use toml::{Table, Value};
 
 use super::keys::{KEYS, Key, Kind, LIMITS, LimitKey, SECTIONS};
 use super::source::label;
-use super::unit::{UnitError, parse_amount};
+use super::unit::{UnitError, format_time_of_day, parse_amount, parse_time_of_day};
 use crate::gate::is_legal;
 
 /// Decimals of an amount of money.
@@ -121,7 +121,9 @@ impl Key {
             Kind::Text | Kind::Path => "text".into(),
             Kind::Step => "a decimal number as text, e.g. \"0.01\"".into(),
             Kind::Word(words) => format!("one of {}", words.join(", ")),
-            Kind::Switch => "true or false".into(),
+            Kind::Switch | Kind::Flag => "true or false".into(),
+            Kind::TimeOfDay => "a time of the day, UTC, e.g. \"09:30:00\"".into(),
+            Kind::Names => "a list of names, e.g. [\"BTCUSDT\"]".into(),
             Kind::Count { .. } => "a whole number".into(),
             Kind::PowerOfTwo { .. } => "a power of two".into(),
             Kind::Scaled { measure, .. } => format!("text with a unit: {}", measure.names()),
@@ -154,7 +156,11 @@ impl Key {
         match (self.kind, value) {
             (Kind::Text | Kind::Path | Kind::Step, Value::String(_)) => Ok(value.clone()),
             (Kind::Word(words), Value::String(text)) if words.contains(&text.as_str()) => Ok(value.clone()),
-            (Kind::Switch, Value::Boolean(on)) if self.field == "allow_keyless" => Ok(i64::from(*on).into()),
+            (Kind::Flag, Value::Boolean(on)) => Ok(i64::from(*on).into()),
+            (Kind::TimeOfDay, Value::String(text)) => {
+                parse_time_of_day(text).map(Value::Integer).ok_or_else(typed)
+            }
+            (Kind::Names, Value::Array(names)) if names.iter().all(Value::is_str) => Ok(value.clone()),
             (Kind::Switch, Value::Boolean(_)) => Ok(value.clone()),
             (Kind::Count { min, max }, Value::Integer(number)) => {
                 within(*number, min, max, &|n| n.to_string())
@@ -200,7 +206,8 @@ impl Key {
     /// The file's value of the configuration's.
     pub(super) fn write(&self, value: &Value, assets: &Assets, symbol: Option<&str>) -> Value {
         match (self.kind, value) {
-            (Kind::Switch, Value::Integer(number)) => Value::Boolean(*number != 0),
+            (Kind::Flag, Value::Integer(number)) => Value::Boolean(*number != 0),
+            (Kind::TimeOfDay, Value::Integer(seconds)) => format_time_of_day(*seconds).into(),
             (Kind::Scaled { measure, .. }, Value::Integer(number)) => measure.format(*number).into(),
             (Kind::Money, Value::String(amount)) => format!("{amount} {}", assets.currency).into(),
             (Kind::Quantity, Value::String(amount)) => format!("{amount} {}", assets.quantity(symbol)).into(),

@@ -104,6 +104,25 @@ pub fn parse_amount(text: &str, unit: &str, decimals: u8) -> Result<String, Unit
     }
 }
 
+/// `"09:30"` or `"09:30:00"` as seconds since midnight; `24:00:00` is the end of the day.
+#[must_use]
+pub fn parse_time_of_day(text: &str) -> Option<i64> {
+    let mut parts = text.trim().split(':').map(|part| {
+        let digits = part.len() == 2 && part.bytes().all(|byte| byte.is_ascii_digit());
+        part.parse::<i64>().ok().filter(|_| digits)
+    });
+    let (hours, minutes) = (parts.next()??, parts.next()??);
+    let seconds = parts.next().unwrap_or(Some(0))?;
+    let sum = hours * 3600 + minutes * 60 + seconds;
+    (parts.next().is_none() && minutes < 60 && seconds < 60 && sum <= 86_400).then_some(sum)
+}
+
+/// Seconds since midnight as `"09:30:00"`.
+#[must_use]
+pub fn format_time_of_day(seconds: i64) -> String {
+    format!("{:02}:{:02}:{:02}", seconds / 3600, seconds / 60 % 60, seconds % 60)
+}
+
 /// The number, without the underscores that group its digits, and the unit behind it.
 fn split(text: &str) -> (String, &str) {
     let text = text.trim();

@@ -126,12 +126,11 @@ impl Gate {
             }
             Scope::Strategy => {
                 within(position, "strategy", record.scope_id, self.cap.max_strategies)?;
-                if record.limit == LimitId::Entitlement
-                    && !self.entitlements.set(record.scope_id, record.value)
-                {
+                if record.limit != LimitId::Entitlement {
+                    sets.strategies[id].set(record.limit, record.value);
+                } else if !self.entitlements.set(record.scope_id, record.value) {
                     return contradiction(position, "an entitlement to a symbol beyond the capacity");
                 }
-                sets.strategies[id].set(record.limit, record.value);
             }
         }
         self.config.missing = self.config.missing.saturating_sub(1);

@@ -173,6 +173,12 @@ impl Gate {
         })
     }
 
+    /// What a strategy may trade; none: everything.
+    #[must_use]
+    pub fn entitled(&self, strategy: StrategyId) -> Option<BTreeSet<SymbolId>> {
+        self.entitlements.of(strategy)
+    }
+
     /// A symbol of the table.
     #[must_use]
     pub fn symbol(&self, id: SymbolId) -> Option<Symbol> {

@@ -156,6 +156,7 @@ impl Start {
         }
         self.limits(&config.resolved_limits(&ids, self.now_ns)?)?;
         for (strategy, id) in config.strategies.iter().zip(ids) {
+            self.entitled(id, config.entitled(strategy)?)?;
             if registry.id_of(&strategy.name).is_none() {
                 let record = strategy_record(&strategy.name, id, strategy.account, self.now_ns);
                 self.log(&Record::Strategy(record))?;
@@ -163,6 +164,29 @@ impl Start {
             }
         }
         Ok(())
+    }
+
+    /// Brings what a strategy may trade to `wanted`; none: everything.
+    fn entitled(&mut self, strategy: StrategyId, wanted: Option<BTreeSet<SymbolId>>) -> Result<(), CoreError> {
+        let set = self.gate.entitled(strategy);
+        if set == wanted {
+            return Ok(());
+        }
+        let place = |symbol: &SymbolId| i64::from(*symbol) + 1;
+        let values: Vec<i64> = match (&set, &wanted) {
+            (_, None) => vec![LimitRecord::NOT_SET],
+            // Taking any symbol from an unrestricted strategy restricts it.
+            (None, Some(wanted)) => std::iter::once(-1).chain(wanted.iter().map(place)).collect(),
+            (Some(set), Some(wanted)) => {
+                let taken = set.difference(wanted).map(|symbol| -place(symbol));
+                taken.chain(wanted.difference(set).map(place)).collect()
+            }
+        };
+        let (scope, limit, now_ns) = (Scope::Strategy, LimitId::Entitlement, self.now_ns);
+        let config_version = self.gate.config().0 as CONFIG_VERSION;
+        values.into_iter().try_for_each(|value| {
+            self.log(&Record::Limit(LimitRecord { scope, scope_id: strategy, limit, value, now_ns, config_version }))
+        })
     }
 
     pub fn limits(&mut self, wanted: &[LimitRecord]) -> Result<(), CoreError> {
