@@ -98,6 +98,7 @@ impl Place {
             capacity: Capacity::default(),
             every_slots,
             retention: Retention { bytes: None, age: None, max_lag_bytes: u64::MAX },
+            spare_bytes: 0,
             nice: 0,
         }
     }

@@ -172,6 +172,16 @@ impl Replica {
         &self.recovered.gate
     }
 
+    /// How large a checkpoint's body is.
+    ///
+    /// # Errors
+    /// None: nothing is written anywhere.
+    pub fn saved_bytes(&self) -> io::Result<u64> {
+        let mut body = BodyWriter::new(io::sink());
+        self.save(&mut body)?;
+        body.finish().map(|(_, bytes, _)| bytes)
+    }
+
     /// Writes a whole checkpoint's body.
     ///
     /// # Errors

@@ -3,7 +3,7 @@
 //! long that what it holds in the file system could keep the archiver waiting.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
@@ -51,6 +51,8 @@ pub struct Plan {
     pub every_slots: u64,
     /// How much of the journal is kept.
     pub retention: Retention,
+    /// Free bytes of the disk that no checkpoint may take: the journal needs them.
+    pub spare_bytes: u64,
     /// Added to the thread's niceness.
     pub nice: i32,
 }
@@ -71,6 +73,7 @@ impl Plan {
                 age: journal.retain_ns.map(Duration::from_nanos),
                 max_lag_bytes: journal.max_lag_bytes,
             },
+            spare_bytes: config.journal_options().low_water_bytes(),
             nice: LOWEST,
         }
     }
@@ -110,7 +113,7 @@ impl Worker {
     pub fn spawn(plan: Plan, hot: HotReader, recovered_from: Option<u64>) -> io::Result<Self> {
         let stop = Arc::new(AtomicBool::new(false));
         let told = Arc::clone(&stop);
-        let keeper = Keeper { plan, hot, kept: recovered_from, written: None, live: None };
+        let keeper = Keeper { plan, hot, kept: recovered_from, written: None, live: None, cramped: false };
         let builder = std::thread::Builder::new().name("checkpoints".to_owned());
         let thread = builder.spawn(move || keeper.run(&told))?;
         Ok(Self { stop, thread: Some(thread) })
@@ -158,6 +161,8 @@ struct Keeper {
     /// When this life last wrote one.
     written: Option<Instant>,
     live: Option<Live>,
+    /// The disk had no room for the last one.
+    cramped: bool,
 }
 
 impl Keeper {
@@ -218,9 +223,18 @@ impl Keeper {
             chain: follower.chain().ok_or(WorkerError::Chain(end))?,
             state_hash: replica.gate().state_hash(),
         };
+        self.written = Some(Instant::now());
+        let (free, needed) = (free_bytes(&self.plan.dir)?, replica.saved_bytes()?);
+        let cramped =
+            std::mem::replace(&mut self.cramped, free < needed.saturating_add(self.plan.spare_bytes));
+        if self.cramped {
+            if !cramped {
+                warn!(free, needed, "no room for a checkpoint beside the journal: free space on its disk");
+            }
+            return Ok(());
+        }
         files::write(&self.plan.dir, &header, |body| replica.save(body))?;
         let older = self.kept.replace(end);
-        self.written = Some(Instant::now());
         let kept: Vec<u64> = older.into_iter().chain([end]).collect();
         files::keep_only(&self.plan.dir, &kept)?;
         info!(position = end, took = ?started.elapsed(), "checkpoint written");
@@ -258,6 +272,11 @@ impl Keeper {
         let follower = Follower::open_chained(hot_path, dir, position, chain)?;
         Ok(Live { follower, replica })
     }
+}
+
+fn free_bytes(dir: &Path) -> io::Result<u64> {
+    let stat = rustix::fs::statvfs(dir)?;
+    Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
 }
 
 /// Brings the replica to `end`, which is on disk; false when it had to stop before.

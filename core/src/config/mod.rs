@@ -1,6 +1,7 @@
 //! What one core process runs with: a TOML file, every unknown key an error.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use ringfence_ipc::handshake::Role;
 use ringfence_ipc::journal::LimitRecord;
@@ -10,6 +11,7 @@ use ringfence_ipc::symbol::{Symbol, parse_scaled};
 use serde::{Deserialize, Serialize};
 
 use crate::gate::Capacity;
+use crate::journal::JournalOptions;
 
 mod cache;
 mod guard;
@@ -465,6 +467,20 @@ impl CoreConfig {
             }
         }
         Ok(records)
+    }
+
+    /// How the journal is kept.
+    #[must_use]
+    pub fn journal_options(&self) -> JournalOptions {
+        JournalOptions {
+            hot_bytes: self.journal.hot_bytes,
+            segment_bytes: self.journal.segment_bytes,
+            min_free_bytes: self.journal.min_free_bytes,
+            // Tier `process` waits for no sync; rarer syncs leave the disk to the copying.
+            sync_interval: Duration::from_millis(100),
+            power: self.journal.tier == Tier::Power,
+            ..JournalOptions::new(self.journal_dir(), self.hot_path())
+        }
     }
 
     /// What the gate's tables hold.

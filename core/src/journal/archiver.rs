@@ -91,19 +91,14 @@ pub(crate) struct Pump<M: Medium> {
 }
 
 impl<M: Medium> Pump<M> {
-    pub(super) fn new(
-        stage: HotStage,
-        segments: SegmentWriter<M>,
-        options: &JournalOptions,
-        min_free_bytes: u64,
-    ) -> Self {
+    pub(super) fn new(stage: HotStage, segments: SegmentWriter<M>, options: &JournalOptions) -> Self {
         let ring_share = stage.reader.header().capacity / WRITE_RING_SHARE;
         Self {
             stage,
             segments,
             sync_interval: if options.power { Duration::ZERO } else { options.sync_interval },
             power: options.power,
-            min_free_bytes,
+            min_free_bytes: options.low_water_bytes(),
             write_slots: ring_share.min(WRITE_BYTES / SLOT_BYTES as u64),
             staged_at: None,
             last_sync: Instant::now(),

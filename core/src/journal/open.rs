@@ -60,6 +60,14 @@ impl JournalOptions {
         }
     }
 
+    /// Free bytes of the disk below which new orders are refused. Segments are allocated whole: when orders stop, what
+    /// the ring holds must still fit, and a segment for cancels.
+    #[must_use]
+    pub fn low_water_bytes(&self) -> u64 {
+        let segments = self.hot_bytes.div_ceil(self.segment_bytes) + 1;
+        self.min_free_bytes.max(segments * (self.segment_bytes + SEGMENT_HEADER_BYTES))
+    }
+
     fn check(&self) -> Result<(), JournalError> {
         let slots = self.hot_bytes / SLOT_BYTES as u64;
         if !self.hot_bytes.is_power_of_two() || !(MIN_HOT_SLOTS..=MAX_HOT_SLOTS).contains(&slots) {
@@ -302,11 +310,7 @@ impl<M: Medium> Opened<M> {
             tracing::warn!(report = %mapping.report(), "the hot ring's memory is not settled");
         }
         let writer = Writer::new(&mapping, &header, &stage)?;
-        // Segments are allocated whole: when orders stop, what the ring holds must still fit, and a segment for cancels.
-        let segments = self.options.hot_bytes.div_ceil(self.options.segment_bytes) + 1;
-        let reserve = segments * (self.options.segment_bytes + SEGMENT_HEADER_BYTES);
-        let min_free_bytes = self.options.min_free_bytes.max(reserve);
-        let pump = Pump::new(stage, self.segments, &self.options, min_free_bytes);
+        let pump = Pump::new(stage, self.segments, &self.options);
         Ok((writer, pump))
     }
 }

@@ -11,9 +11,9 @@ use super::CoreError;
 use super::limits;
 use super::registry::{Registry, random_bytes, strategy_record};
 use crate::checkpoint::{self, Recovered};
-use crate::config::{CoreConfig, Tier};
+use crate::config::CoreConfig;
 use crate::gate::{Capacity, Gate, HandedOut, Reentry};
-use crate::journal::{Archiver, Class, JournalOptions, Writer, open};
+use crate::journal::{Archiver, Class, Writer, open};
 
 /// What [`boot`] hands over.
 pub(super) struct Booted {
@@ -44,15 +44,7 @@ pub(super) fn boot(config: &CoreConfig) -> Result<Booted, CoreError> {
     make_dir(&config.data_dir, 0o700).map_err(io(&config.data_dir))?;
     let symbols = config.symbol_table()?;
     let capacity = config.gate_capacity();
-    let mut opened = open(JournalOptions {
-        hot_bytes: config.journal.hot_bytes,
-        segment_bytes: config.journal.segment_bytes,
-        min_free_bytes: config.journal.min_free_bytes,
-        // Tier `process` waits for no sync; rarer syncs leave the disk to the copying.
-        sync_interval: std::time::Duration::from_millis(100),
-        power: config.journal.tier == Tier::Power,
-        ..JournalOptions::new(config.journal_dir(), config.hot_path())
-    })?;
+    let mut opened = open(config.journal_options())?;
     let recovery = checkpoint::recover(&config.journal_dir(), &mut opened.log, capacity)?;
     let Recovered { gate, past } = recovery.recovered;
     let epoch = gate.epoch().checked_add(1).ok_or(CoreError::Epochs)?;

@@ -23,6 +23,7 @@ fn plan(place: &Place, every_slots: u64, retention: Retention) -> Plan {
         capacity: CAP,
         every_slots,
         retention,
+        spare_bytes: 0,
         nice: 0,
     }
 }
@@ -69,6 +70,23 @@ fn checkpoints_appear_beside_a_working_gate_and_two_are_kept() {
         assert_eq!(found.recovered.gate.state_hash(), busy.gate.state_hash(), "life {epoch}");
         assert_eq!(checkpoints(&place).len(), 2);
     }
+}
+
+#[test]
+fn what_the_journal_needs_of_the_disk_is_not_taken_by_checkpoints() {
+    let place = Place::new();
+    let mut opened = open(place.options()).unwrap();
+    let recovery = recover(&place.archive(), &mut opened.log, CAP).unwrap();
+    let (writer, archiver) = opened.start(1).unwrap();
+    let plan = Plan { spare_bytes: u64::MAX, ..plan(&place, 500, KEEP_ALL) };
+    let worker = Worker::spawn(plan, archiver.watch(), None).unwrap();
+    let mut busy = Busy::new(recovery.recovered, 1, writer);
+    (0..3_000).for_each(|_| busy.step());
+    busy.close();
+    archiver.stop().unwrap();
+    worker.stop();
+    assert_eq!(checkpoints(&place), []);
+    assert_eq!(place.recover().unwrap().recovered.gate.state_hash(), busy.gate.state_hash());
 }
 
 #[test]

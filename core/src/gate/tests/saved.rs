@@ -44,7 +44,7 @@ fn strict() -> Surge {
         (Scope::Global, 0, LimitId::RepeatWindowNs, 500_000_000),
         (Scope::Global, 0, LimitId::MaxOrderToTrade, 3),
         (Scope::Global, 0, LimitId::OrderToTradeGrace, 60),
-        (Scope::Global, 0, LimitId::DailyLossSoftE8, 2_000 * CENT_E8),
+        (Scope::Strategy, BOB, LimitId::DailyLossSoftE8, 2_000 * CENT_E8),
         (Scope::Global, 0, LimitId::VenueOrderRatePerS, 40),
         (Scope::Strategy, BOB, LimitId::Entitlement, 1),
         (Scope::Strategy, BOB, LimitId::Entitlement, 3),
