@@ -40,6 +40,7 @@ impl Past {
             Record::Report(report) => report.ts_ns,
             Record::Mark(mark) => mark.now_ns,
             Record::Close(close) => close.now_ns,
+            Record::Config(config) => config.now_ns,
             Record::Symbol { .. }
             | Record::Strategy(_)
             | Record::Limit(_)

@@ -1,11 +1,12 @@
 //! What one core process runs with: a TOML file, every unknown key an error.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use ringfence_ipc::handshake::Role;
 use ringfence_ipc::journal::LimitRecord;
-use ringfence_ipc::msg::StrategyId;
+use ringfence_ipc::msg::{StrategyId, SymbolId};
 use ringfence_ipc::reason::Scope;
 use ringfence_ipc::symbol::{Symbol, parse_scaled};
 use serde::{Deserialize, Serialize};

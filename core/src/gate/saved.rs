@@ -7,11 +7,10 @@
 use std::io::{self, Write};
 
 use ringfence_ipc::journal::checkpoint::{
-    BodyWriter, Checkpoint, CheckpointError, GatePart, Item, OrderPart, Part, PositionPart, StrategyPart,
-    SymbolPart,
+    BodyWriter, Checkpoint, CheckpointError, EntitlementPart, GatePart, Item, LimitPart, OrderPart, Part,
+    PositionPart, StrategyPart, SymbolPart,
 };
 use ringfence_ipc::journal::{LimitRecord, Record};
-use ringfence_ipc::reason::{LimitId, Scope};
 
 use super::conduct::{Conduct, Loss};
 use super::limits::StrategyLimits;
@@ -20,7 +19,7 @@ use super::modes::Barrier;
 use super::orders::{OpenList, Order};
 use super::tables::{NO_POSITION, StrategyTables, touched};
 use super::window::DedupWindow;
-use super::{ApplyError, Capacity, Gate};
+use super::{ApplyError, Capacity, ConfigState, Gate};
 
 /// Why a checkpoint does not become a gate.
 #[derive(Debug, thiserror::Error)]
@@ -94,12 +93,20 @@ impl Gate {
             storm_cause: storm.cause,
             storm_since_ns: storm.since_ns,
             pnl_peak_e8: storm.pnl_peak_e8,
+            config_version: self.config.version,
+            config_digest: self.config.digest,
+            config_missing: self.config.missing,
         }
     }
 
     /// Behind everything else: what is judged and folded from the rest.
     fn restore_guards(&mut self, head: &GatePart) {
         (self.orders_arrival_ns, self.day_ends_ns) = (head.orders_arrival_ns, head.day_ends_ns);
+        self.config = ConfigState {
+            version: head.config_version,
+            digest: head.config_digest,
+            missing: head.config_missing,
+        };
         self.storm.enter(head.storm, head.storm_cause, head.storm_since_ns);
         self.storm.set_pnl_peak(head.pnl_peak_e8);
         for tables in self.strategies.iter_mut().flatten() {
@@ -111,38 +118,28 @@ impl Gate {
     fn save_entitlements<W: Write>(&self, body: &mut BodyWriter<W>) -> io::Result<()> {
         body.part(Part::Entitlements, self.entitlements.iter().count())?;
         for (strategy, symbol) in self.entitlements.iter() {
-            let place = symbol.map_or(0, |symbol| u64::from(symbol) + 1);
-            body.item(&[u64::from(strategy) | place << 16])?;
+            body.item(&EntitlementPart { strategy, symbol }.encode())?;
         }
         Ok(())
     }
 
     fn restore_entitlement(&mut self, item: &Item<'_>) -> Result<(), RestoreError> {
-        let (strategy, place) = (item.word(0) as u16, i64::try_from(item.word(0) >> 16).unwrap_or(0));
-        // Whoever is restricted begins without the first symbol, and is given it again if that was so.
-        let value = if place == 0 { -1 } else { place };
-        let known = self.entitlements.set(strategy, value);
+        let part = EntitlementPart::decode(item)?;
+        let known = self.entitlements.set(part.strategy, part.value());
         if known { Ok(()) } else { Err(item.bad("strategy or symbol").into()) }
     }
 
     fn save_limits<W: Write>(&self, body: &mut BodyWriter<W>) -> io::Result<()> {
         body.part(Part::Limits, self.limits().count())?;
-        for (scope, id, limit, value) in self.limits() {
-            body.item(&[scope as u64 | u64::from(id) << 16 | (limit as u64) << 32, value as u64])?;
+        for (scope, scope_id, limit, value) in self.limits() {
+            body.item(&LimitPart { scope, scope_id, limit, value }.encode())?;
         }
         Ok(())
     }
 
     fn restore_limit(&mut self, item: &Item<'_>) -> Result<(), RestoreError> {
-        let head = item.word(0);
-        let record = LimitRecord {
-            scope: Scope::from_wire(head & 0xffff).ok_or(item.bad("scope"))?,
-            scope_id: (head >> 16) as u16,
-            limit: LimitId::from_wire(head >> 32).ok_or(item.bad("limit id"))?,
-            value: item.word(1) as i64,
-            now_ns: 0,
-            config_version: 0,
-        };
+        let LimitPart { scope, scope_id, limit, value } = LimitPart::decode(item)?;
+        let record = LimitRecord { scope, scope_id, limit, value, now_ns: 0, config_version: 0 };
         Ok(self.apply(0, &Record::Limit(record))?)
     }
 

@@ -1,5 +1,7 @@
 //! The gate as its readers see it.
 
+use std::collections::BTreeSet;
+
 use ringfence_ipc::msg::{AccountId, OrderId, StrategyId, SymbolId};
 use ringfence_ipc::reason::{LimitId, Mode, Scope};
 use ringfence_ipc::symbol::Symbol;

@@ -1,10 +1,12 @@
 //! From a configuration and whatever an earlier life left to a gate that can start.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use ringfence_ipc::clock::Clock;
 use ringfence_ipc::journal::{BootRecord, ConfigOrigin, LimitRecord, Record};
-use ringfence_ipc::msg::Command;
+use ringfence_ipc::msg::{Command, StrategyId, SymbolId};
+use ringfence_ipc::reason::{LimitId, Scope};
 use ringfence_ipc::symbol::Symbol;
 
 use super::CoreError;
@@ -175,7 +177,7 @@ impl Start {
             }
         };
         let (scope, limit, now_ns) = (Scope::Strategy, LimitId::Entitlement, self.now_ns);
-        let config_version = self.gate.config().0 as CONFIG_VERSION;
+        let config_version = self.gate.config().0;
         values.into_iter().try_for_each(|value| {
             self.log(&Record::Limit(LimitRecord { scope, scope_id: strategy, limit, value, now_ns, config_version }))
         })

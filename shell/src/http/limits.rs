@@ -24,6 +24,15 @@ struct LimitsBody {
     config_version: u64,
     position: u64,
     items: Vec<LimitBody>,
+    /// Strategies that may not trade everything.
+    entitlements: Vec<EntitlementBody>,
+}
+
+#[derive(Serialize)]
+struct EntitlementBody {
+    strategy_id: u16,
+    strategy: String,
+    symbols: Vec<String>,
 }
 
 #[derive(Serialize)]
@@ -109,5 +118,14 @@ fn body(p: &Projection) -> LimitsBody {
         config_version: p.limits.version(),
         position: p.position(),
         items: p.limits.iter().map(item).collect(),
+        entitlements: p
+            .limits
+            .entitled()
+            .map(|(strategy_id, symbols)| EntitlementBody {
+                strategy_id,
+                strategy: p.names.strategy_name(strategy_id),
+                symbols: symbols.iter().map(|symbol| p.names.symbol_name(*symbol)).collect(),
+            })
+            .collect(),
     }
 }

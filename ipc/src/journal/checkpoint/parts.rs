@@ -1,9 +1,10 @@
 //! What the parts of a checkpoint hold, word by word.
 //!
 //! ```text
-//!  GATE (11)     mode | epoch | hash seed | next order sequence
+//!  GATE (15)     mode | epoch | hash seed | next order sequence
 //!                | order slots u32 | positions u32 << 32 | symbols u16 | strategies u16 << 16 | accounts u16 << 32 (capacities)
 //!                | arrival ns of all orders | end of the day ns | storm state u32, cause << 32 | since ns | P&L peak e8
+//!                | configuration: version | digest, 2 words | limits to come u16
 //!  LIMITS (2)    scope u16 | scope id u16 << 16 | limit id u16 << 32; value
 //!  ENTITLEMENTS (1)  strategy u16 | 0: it is restricted, else a symbol given to it + 1 << 16
 //!  SYMBOLS (13)  the SYMBOL record, 7 words | last mark: bid, ask, last price, ns | price positions are valued at
@@ -29,10 +30,10 @@
 use super::{CheckpointError, Item};
 use crate::journal::{Record, STRATEGY_NAME_BYTES};
 use crate::msg::{AccountId, StrategyId, SymbolId, Words};
-use crate::reason::{Mode, StormCause, StormState};
+use crate::reason::{LimitId, Mode, Scope, StormCause, StormState};
 use crate::symbol::Symbol;
 
-pub(super) const LAYOUT: &str = "checkpoint 1; gate11 limits2 entitlements1 symbols13 strategies15 windows33 keys11 spills1 positions11 \
+pub(super) const LAYOUT: &str = "checkpoint 1; gate15 limits2 entitlements1 symbols13 strategies15 windows33 keys11 spills1 positions11 \
                                  orders15 notes11 tickets3 past3";
 
 /// A list of items of one kind.
@@ -91,9 +92,9 @@ impl Part {
             Self::Entitlements | Self::Spills => 1,
             Self::Limits => 2,
             Self::Tickets | Self::Past => 3,
-            Self::Gate | Self::Keys | Self::Positions | Self::Notes => 11,
+            Self::Keys | Self::Positions | Self::Notes => 11,
             Self::Symbols => 13,
-            Self::Strategies | Self::Orders => 15,
+            Self::Gate | Self::Strategies | Self::Orders => 15,
             Self::Windows => 33,
         }
     }
@@ -136,6 +137,12 @@ pub struct GatePart {
     pub storm_since_ns: u64,
     /// The highest P&L, 1e-8, that drawdowns are measured from.
     pub pnl_peak_e8: i64,
+    /// Version of the configuration in force.
+    pub config_version: u64,
+    /// Digest of the configuration's limits that it stands on.
+    pub config_digest: u128,
+    /// Limits of that version that are yet to come.
+    pub config_missing: u16,
 }
 
 impl GatePart {
@@ -154,6 +161,10 @@ impl GatePart {
             self.storm as u64 | (self.storm_cause as u64) << 32,
             self.storm_since_ns,
             self.pnl_peak_e8 as u64,
+            self.config_version,
+            self.config_digest as u64,
+            (self.config_digest >> 64) as u64,
+            self.config_missing as u64,
         ]
     }
 
@@ -178,7 +189,81 @@ impl GatePart {
             storm_cause: StormCause::from_wire(item.word(8) >> 32).ok_or(item.bad("storm cause"))?,
             storm_since_ns: item.word(9),
             pnl_peak_e8: item.word(10) as i64,
+            config_version: item.word(11),
+            config_digest: item.wide(12),
+            config_missing: u16::try_from(item.word(14)).map_err(|_| item.bad("limits to come"))?,
         })
+    }
+}
+
+/// A limit that is set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LimitPart {
+    /// For what.
+    pub scope: Scope,
+    /// Its number there.
+    pub scope_id: u16,
+    /// Which limit.
+    pub limit: LimitId,
+    /// As its record says it.
+    pub value: i64,
+}
+
+impl LimitPart {
+    /// To the file.
+    #[must_use]
+    pub const fn encode(&self) -> [u64; Part::Limits.words()] {
+        let head = self.scope as u64 | (self.scope_id as u64) << 16 | (self.limit as u64) << 32;
+        [head, self.value as u64]
+    }
+
+    /// From the file.
+    ///
+    /// # Errors
+    /// [`CheckpointError`] when the item is none.
+    pub fn decode(item: &Item<'_>) -> Result<Self, CheckpointError> {
+        let head = item.word(0);
+        Ok(Self {
+            scope: Scope::from_wire(head & 0xffff).ok_or(item.bad("scope"))?,
+            scope_id: (head >> 16) as u16,
+            limit: LimitId::from_wire(head >> 32).ok_or(item.bad("limit id"))?,
+            value: item.word(1) as i64,
+        })
+    }
+}
+
+/// What a strategy may trade: one item that says it may not trade everything, then one per symbol it was given.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EntitlementPart {
+    /// Which strategy.
+    pub strategy: StrategyId,
+    /// A symbol that it was given.
+    pub symbol: Option<SymbolId>,
+}
+
+impl EntitlementPart {
+    /// To the file.
+    #[must_use]
+    pub fn encode(&self) -> [u64; Part::Entitlements.words()] {
+        let place = self.symbol.map_or(0, |symbol| u64::from(symbol) + 1);
+        [u64::from(self.strategy) | place << 16]
+    }
+
+    /// From the file.
+    ///
+    /// # Errors
+    /// [`CheckpointError`] when the item is none.
+    pub fn decode(item: &Item<'_>) -> Result<Self, CheckpointError> {
+        let place = (item.word(0) >> 16).checked_sub(1);
+        let symbol = place.map(|id| SymbolId::try_from(id).map_err(|_| item.bad("symbol"))).transpose()?;
+        Ok(Self { strategy: item.word(0) as u16, symbol })
+    }
+
+    /// The value of the [`LimitId::Entitlement`] record that does the same to a strategy with less: whoever is
+    /// restricted begins without the first symbol, and is given it again if that was so.
+    #[must_use]
+    pub fn value(&self) -> i64 {
+        self.symbol.map_or(-1, |symbol| i64::from(symbol) + 1)
     }
 }
 

@@ -144,7 +144,7 @@ impl Projection {
             }
             Record::Decision(decision) => self.decision(position, decision, quiet, out),
             Record::Report(report) => self.report(position, report, quiet, out),
-            Record::Config(config) => self.limits.begin(position, config),
+            Record::Config(config) => self.limits.begin(position, config.version),
             Record::Limit(limit) => self.limits.apply(limit),
             Record::Attach(_) | Record::Close(_) | Record::Capacity(_) => {}
         }

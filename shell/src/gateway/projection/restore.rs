@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 
 use ringfence_ipc::journal::checkpoint::{
-    Checkpoint, CheckpointError, GatePart, NotePart, OrderPart, Part, PastPart, PositionPart, StrategyPart,
+    Checkpoint, CheckpointError, EntitlementPart, GatePart, LimitPart, NotePart, OrderPart, Part, PastPart, PositionPart, StrategyPart,
     SymbolPart,
 };
 use ringfence_ipc::journal::{MarkRecord, StrategyRecord};
@@ -27,6 +27,17 @@ impl Projection {
             p.guard.mode = gate.mode;
             (p.guard.storm.state, p.guard.storm.cause) = (gate.storm, gate.storm_cause);
             p.guard.storm.since_ns = gate.storm_since_ns;
+            if gate.config_version > 0 {
+                p.limits.begin(saved.header().position, gate.config_version);
+            }
+        }
+        for item in saved.items(Part::Limits) {
+            let LimitPart { scope, scope_id, limit, value } = LimitPart::decode(&item)?;
+            p.limits.set((scope, scope_id, limit), value);
+        }
+        for item in saved.items(Part::Entitlements) {
+            let part = EntitlementPart::decode(&item)?;
+            p.limits.entitle(part.strategy, part.value());
         }
         for item in saved.items(Part::Symbols) {
             p.restore_symbol(&SymbolPart::decode(&item)?);
