@@ -103,6 +103,9 @@ pub enum ControlError {
     /// The gate stands as it stood.
     #[error(transparent)]
     Refused(#[from] ControlRefusal),
+    /// Limits stand as they stood: what is wrong with the limit or the file, in words.
+    #[error("{0}")]
+    Config(String),
     /// The connection broke, or this role may not ask: whether anything changed, the journal tells.
     #[error(transparent)]
     Connection(#[from] AttachError),
@@ -195,12 +198,13 @@ impl Connection {
         let answer = receive(self.socket.as_fd(), Instant::now() + CONTROL_PATIENCE).and_then(|answer| {
             match answer.0 {
                 Packet::ControlDone(done) => Ok(Ok(done)),
-                Packet::ControlRefused(refusal) => Ok(Err(refusal)),
+                Packet::ControlRefused(refusal) => Ok(Err(refusal.into())),
+                Packet::ConfigRefused { text } => Ok(Err(ControlError::Config(text))),
                 _ => Err(AttachError::Silent("expected the control answer")),
             }
         });
         match answer {
-            Ok(answer) => Ok(answer?),
+            Ok(answer) => answer,
             Err(error) => {
                 let _ = rustix::net::shutdown(&*self.socket, rustix::net::Shutdown::Both);
                 Err(error.into())

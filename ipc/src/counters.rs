@@ -115,6 +115,10 @@ named! {
         Kills = 30, "kills";
         /// Times orders were cancelled because whoever watched them was gone.
         AbandonedCancels = 31, "abandoned_cancels";
+        /// Gauge: tier `power`: answers, reports and commands that wait for the disk.
+        HeldEntries = 40, "held_entries";
+        /// Tier `power`: answers, reports and commands that a failed disk kept from ever being shown.
+        Unreleased = 41, "unreleased";
         /// Live values taken into the node cache.
         NodeFeeds = 32, "node_feeds";
         /// Values taken into the node cache that were filled in afterwards.

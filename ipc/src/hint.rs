@@ -47,9 +47,54 @@ pub fn huge_pages<T>(untouched: &mut [MaybeUninit<T>]) -> bool {
     }
 }
 
+/// Has the kernel map every page of this program's code, so that the first run of a rare path faults no page in. The
+/// number of mappings that it took; 0 where the kernel refuses or the system has no `/proc`.
+pub fn populate_code() -> usize {
+    let maps = std::fs::read_to_string("/proc/self/maps").unwrap_or_default();
+    maps.lines().filter_map(code_range).filter(|(first, last)| populate(*first, *last)).count()
+}
+
+/// The range of a line of `/proc/self/maps` that describes code from a file.
+fn code_range(line: &str) -> Option<(usize, usize)> {
+    let mut fields = line.split_ascii_whitespace();
+    let (range, rights) = (fields.next()?, fields.next()?);
+    let (first, last) = range.split_once('-')?;
+    let is_code = rights.starts_with("r-x") && line.contains('/');
+    let parse = |text| usize::from_str_radix(text, 16).ok();
+    Some((parse(first)?, parse(last)?)).filter(|(first, last)| is_code && first < last)
+}
+
+fn populate(first: usize, last: usize) -> bool {
+    let start = std::ptr::without_provenance_mut(first);
+    // SAFETY: this advice maps pages of a range for reading and changes no content; a range that is gone is an error.
+    unsafe { rustix::mm::madvise(start, last - first, rustix::mm::Advice::LinuxPopulateRead).is_ok() }
+}
+
+/// Touches the pages of the calling thread's stack that deep calls will use.
+#[inline(never)]
+pub fn touch_stack() {
+    const BYTES: usize = 256 << 10;
+    let mut pages = [0_u8; BYTES];
+    for page in pages.chunks_mut(4096) {
+        page[0] = 1;
+    }
+    std::hint::black_box(&pages);
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_programs_own_code_is_populated() {
+        assert!(populate_code() > 0);
+        assert_eq!(code_range("5600-5700 r-xp 0 0:0 1 /bin/x"), Some((0x5600, 0x5700)));
+        for line in
+            ["", "5600-5700 rw-p 0 0:0 1 /bin/x", "5700-5600 r-xp 0 0:0 1 /bin/x", "x-y r-xp 0 0:0 0 /b"]
+        {
+            assert_eq!(code_range(line), None);
+        }
+    }
 
     #[test]
     fn hints_change_nothing() {

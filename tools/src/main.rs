@@ -1,12 +1,15 @@
 //! The one Ringfence binary: it starts itself as every process of the product.
 
 mod child;
+mod config_cmd;
 mod core_cmd;
 mod demo;
 mod doctor;
+mod dump;
 mod export;
 mod http_cmd;
 mod journal_cmd;
+mod limits_cmd;
 mod look;
 mod operate_cmd;
 mod place;
@@ -59,6 +62,11 @@ enum Command {
     Rearm(operate_cmd::RearmArgs),
     /// Show what passes, or set the mode.
     Mode(operate_cmd::ModeArgs),
+    /// Check and show configurations, or tell a running gate to read its own again.
+    #[command(subcommand)]
+    Config(config_cmd::ConfigCommand),
+    /// Show the limits in force, or set one.
+    Limits(limits_cmd::LimitsArgs),
     /// Read the journal of a run.
     #[command(subcommand)]
     Journal(journal_cmd::JournalCommand),
@@ -94,6 +102,8 @@ fn main() -> std::process::ExitCode {
         Command::Halt(args) => operate_cmd::halt(&args),
         Command::Rearm(args) => operate_cmd::rearm(&args),
         Command::Mode(args) => operate_cmd::mode(&args),
+        Command::Config(command) => config_cmd::run(&command),
+        Command::Limits(args) => limits_cmd::run(&args),
         Command::Journal(command) => journal_cmd::run(&command),
         Command::Replay(args) => replay_cmd::run(&args),
     };

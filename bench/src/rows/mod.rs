@@ -6,6 +6,7 @@ pub mod gate_process;
 mod journal;
 mod noise;
 mod pipeline;
+mod recovery;
 pub mod ring;
 pub mod rtrb;
 pub mod strategies;
@@ -53,6 +54,7 @@ pub const ALL: &[(&str, Measure)] = &[
     ("pipeline_inproc", |bench, name| pipeline::measure(bench, name, KEYS_64K)),
     ("pipeline_inproc_1m", |bench, name| pipeline::measure(bench, name, KEYS_1M)),
     ("journal_append", journal::measure),
+    ("recovery_10m", recovery::measure),
     ("cache_rtt", |bench, name| cache::round_trips(bench, name)),
     ("cache_feed", cache::feed),
     ("cache_window_60", cache::window),

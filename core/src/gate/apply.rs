@@ -12,7 +12,7 @@ use super::position::Contract;
 use super::storm::StormLimits;
 use super::tables::StrategyTables;
 use super::window::Probe;
-use super::{ApplyError, Gate};
+use super::{ApplyError, ConfigState, Gate};
 
 impl Gate {
     /// Applies one journal record of any kind at its position. Recovery is applying all of them in order.
@@ -32,6 +32,11 @@ impl Gate {
             Record::Symbol { id, symbol } => self.apply_symbol(position, *id, symbol),
             Record::Strategy(strategy) => self.apply_strategy(position, strategy),
             Record::Limit(limit) => self.apply_limit(position, limit),
+            Record::Config(config) => {
+                let (version, digest, missing) = (config.version, config.digest, config.changes);
+                self.config = ConfigState { version, digest, missing };
+                Ok(())
+            }
             Record::Control(control) => self.apply_control(position, control),
             Record::Mark(mark) => self.apply_mark(position, mark),
             Record::Decision(decision) => self.apply_decision(position, decision),
@@ -46,8 +51,7 @@ impl Gate {
     pub fn dedup_quota(&self, strategy: u16) -> usize {
         let own =
             self.limit_sets.strategies.get(usize::from(strategy)).and_then(|s| s.get(LimitId::DedupQuota));
-        let quota = own.or(self.limit_sets.global.get(LimitId::DedupQuota)).unwrap_or(DEFAULT_DEDUP_QUOTA);
-        usize::try_from(quota.clamp(1, 1 << 30)).unwrap_or(1 << 30)
+        quota_of(own, self.limit_sets.global.get(LimitId::DedupQuota))
     }
 
     fn apply_symbol(&mut self, position: u64, id: SymbolId, symbol: &Symbol) -> Result<(), ApplyError> {
@@ -88,6 +92,22 @@ impl Gate {
     }
 
     fn apply_limit(&mut self, position: u64, record: &LimitRecord) -> Result<(), ApplyError> {
+        self.put_limit(position, record)?;
+        self.refresh_limits();
+        Ok(())
+    }
+
+    /// Applies one `Limit` record after another, the first at `position`: the checks see all of them or none.
+    ///
+    /// # Errors
+    /// As [`Gate::apply`]; those before the one that does not fit are applied then.
+    pub fn apply_limits(&mut self, position: u64, records: &[LimitRecord]) -> Result<(), ApplyError> {
+        let put = (position..).zip(records).try_for_each(|(at, record)| self.put_limit(at, record));
+        self.refresh_limits();
+        put
+    }
+
+    fn put_limit(&mut self, position: u64, record: &LimitRecord) -> Result<(), ApplyError> {
         if !is_legal(record.scope, record.limit) {
             return contradiction(position, "this limit does not exist for this scope");
         }
@@ -106,15 +126,14 @@ impl Gate {
             }
             Scope::Strategy => {
                 within(position, "strategy", record.scope_id, self.cap.max_strategies)?;
-                if record.limit == LimitId::Entitlement
-                    && !self.entitlements.set(record.scope_id, record.value)
-                {
+                if record.limit != LimitId::Entitlement {
+                    sets.strategies[id].set(record.limit, record.value);
+                } else if !self.entitlements.set(record.scope_id, record.value) {
                     return contradiction(position, "an entitlement to a symbol beyond the capacity");
                 }
-                sets.strategies[id].set(record.limit, record.value);
             }
         }
-        self.refresh_limits();
+        self.config.missing = self.config.missing.saturating_sub(1);
         Ok(())
     }
 
@@ -221,6 +240,13 @@ impl Gate {
             Err(_) => contradiction(position, "a report for an order that cannot take it"),
         }
     }
+}
+
+/// Keys that a strategy remembers whose own quota is `own`, where the gate's is `global`.
+#[must_use]
+pub fn quota_of(own: Option<i64>, global: Option<i64>) -> usize {
+    let quota = own.or(global).unwrap_or(DEFAULT_DEDUP_QUOTA);
+    usize::try_from(quota.clamp(1, 1 << 30)).unwrap_or(1 << 30)
 }
 
 pub(super) fn within(position: u64, what: &'static str, id: u16, capacity: u16) -> Result<(), ApplyError> {

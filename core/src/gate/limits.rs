@@ -3,6 +3,7 @@
 //! A limit that is not set does not limit. Limits that exist per strategy only take their default from a record of
 //! global scope; a symbol's collar overrides the global one.
 
+use ringfence_ipc::journal::LimitRecord;
 use ringfence_ipc::reason::{LimitId, Scope};
 
 /// "No limit": what an absent limit reads as.
@@ -33,7 +34,7 @@ impl LimitSet {
     }
 
     pub fn set(&mut self, limit: LimitId, value: i64) {
-        self.0[limit as usize] = Some(value);
+        self.0[limit as usize] = Some(value).filter(|value| *value != LimitRecord::NOT_SET);
     }
 
     fn or_absent(&self, limit: LimitId) -> i64 {
@@ -47,7 +48,7 @@ impl LimitSet {
 }
 
 /// Whether a limit may be set for a scope.
-pub(super) const fn is_legal(scope: Scope, limit: LimitId) -> bool {
+pub(crate) const fn is_legal(scope: Scope, limit: LimitId) -> bool {
     use LimitId as L;
     match scope {
         Scope::Global => !matches!(

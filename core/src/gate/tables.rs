@@ -19,7 +19,7 @@ pub(super) const NO_POSITION: u32 = u32::MAX;
 
 /// `len` times `value` in memory that is mapped, in huge pages where it is large: the gate thread must not be the one to
 /// fault, and zeroed memory is not mapped before its first write.
-pub(super) fn touched<T: Copy>(len: usize, value: T) -> Box<[T]> {
+pub(crate) fn touched<T: Copy>(len: usize, value: T) -> Box<[T]> {
     let mut memory = Vec::with_capacity(len);
     huge_pages(memory.spare_capacity_mut());
     memory.extend((0..len).map(|_| black_box(value)));

@@ -34,6 +34,8 @@ pub(super) struct Setup {
     pub beds: Beds,
     /// Keys remembered per strategy, by strategy id; the last entry is everybody else's.
     pub dedup_quota: Vec<usize>,
+    /// Name of the operator that the dead-man switch watches.
+    pub dead_man: String,
     /// Market events the venue had consumed when this life began, and since.
     pub tape_event: Box<dyn Fn() -> u64 + Send>,
 }
@@ -44,6 +46,7 @@ pub(super) struct Pending {
     role: Role,
     paced: bool,
     name: String,
+    dead_man: bool,
     strategy: StrategyId,
     pub ticket: Ticket,
     pub resume_after: Option<u64>,
@@ -144,6 +147,7 @@ impl Setup {
             role: hello.role,
             paced: hello.paced,
             name: hello.name.clone(),
+            dead_man: hello.role == Role::Operator && hello.name == self.dead_man,
             strategy,
             ticket,
             resume_after: hello.ticket.map(|_| hello.last_seq),
@@ -193,6 +197,7 @@ impl Setup {
             tape,
             market_seen: if pending.paced { Some(layout::market_seen(&intents)?) } else { None },
             paced_limit: if feed { Some(layout::events_paced_mut(events)?) } else { None },
+            dead_man: pending.dead_man,
             draining: false,
             lagging: layout::events_lagging_mut(events)?,
             lagging_since_ns: 0,

@@ -14,13 +14,14 @@ use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
 use ringfence_ipc::counters::{Counter, CountersWriter};
 use ringfence_ipc::handshake::socket::{self, PeerCredentials, Received};
-use ringfence_ipc::handshake::{ControlRefusal, ControlRequest, Packet, RefusalCode, Role};
+use ringfence_ipc::handshake::{ControlDone, ControlRefusal, ControlRequest, Packet, RefusalCode, Role};
 use ringfence_ipc::reason::Mode;
 use ringfence_ipc::ring::Fault;
 use ringfence_ipc::wake::Bell;
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
 use super::attach::{Pending, Setup};
+use super::limits::{Book, ChangeSet};
 use super::mailbox::{FromGate, PortFault, ToGate};
 use super::missed;
 use super::operator::{KillFile, mail_of};
@@ -65,6 +66,9 @@ pub(super) struct Control {
     pub kill_file: KillFile,
     /// Wake the gate's threads, where they may park.
     pub bells: Vec<Bell>,
+    /// Set from outside: read the configuration again.
+    pub reload: Arc<AtomicBool>,
+    pub book: Book,
 }
 
 /// The running control thread.
@@ -151,6 +155,11 @@ impl Loop {
                 self.mail.push_back(ToGate::Stop);
             }
             self.look_for_kill_file();
+            if self.control.reload.swap(false, Ordering::AcqRel)
+                && let Ok(Some(set)) = self.reload(0)
+            {
+                self.configure(set);
+            }
             self.exchange_mail();
             self.flush_and_expire();
             let attached =
@@ -320,6 +329,10 @@ impl Loop {
             return Err((RefusalCode::Identity, "only an operator may control the gate".into()));
         }
         info!(?request, client = peer.client, "control");
+        if matches!(request, ControlRequest::Reload | ControlRequest::SetLimit { .. }) {
+            self.on_config(at, request);
+            return Ok(());
+        }
         let rearms = matches!(request, ControlRequest::Rearm { .. });
         match mail_of(request, peer.client) {
             None => self.control.stop.store(true, Ordering::Release),
@@ -339,6 +352,56 @@ impl Loop {
         if !killed && self.control.kill_file.is_there() {
             self.control.kill.store(KILL_BY_FILE, Ordering::Relaxed);
         }
+    }
+
+    /// The file again. Says what changes, or why nothing does; the log does, too.
+    fn reload(&mut self, client: u64) -> Result<Option<ChangeSet>, String> {
+        let by = (self.control.setup.clock.now_ns(), client);
+        let made = self.control.book.reload(&self.control.registry, by);
+        match &made {
+            Ok(Some(_)) => {}
+            Ok(None) => {
+                info!(version = self.control.book.version(), "configuration read again: nothing changes")
+            }
+            Err(reason) => warn!(reason, "configuration not changed"),
+        }
+        made
+    }
+
+    /// An operator wants other limits. It is answered when they are in the journal, or with what is wrong.
+    fn on_config(&mut self, at: usize, request: ControlRequest) {
+        let Some(client) = self.peers[at].as_ref().map(|peer| peer.client) else { return };
+        let made = match request {
+            ControlRequest::SetLimit { scope, scope_id, limit, value } => {
+                let by = (self.control.setup.clock.now_ns(), client);
+                let registry = &self.control.registry;
+                self.control.book.set((scope, scope_id), limit.text(), value.text(), registry, by)
+            }
+            _ => self.reload(client),
+        };
+        let answer = match made {
+            Ok(Some(set)) => {
+                self.controls += 1;
+                return self.configure(set);
+            }
+            Ok(None) => {
+                Packet::ControlDone(ControlDone { journal_seq: self.control.book.at(), cancelling: 0 })
+            }
+            Err(text) => Packet::ConfigRefused { text },
+        };
+        if let Some(peer) = &mut self.peers[at] {
+            peer.outgoing.push_back(answer);
+        }
+    }
+
+    /// Hands a change to the gate.
+    fn configure(&mut self, set: ChangeSet) {
+        for line in self.control.book.describe(&set) {
+            info!(version = set.config.version, client = set.config.client, "{line}");
+        }
+        let quota = |id: usize| self.control.book.dedup_quota(id as u16);
+        self.control.setup.dedup_quota = (0..self.control.setup.dedup_quota.len()).map(quota).collect();
+        self.mail.push_back(ToGate::Configure(Box::new(set)));
     }
 
     /// A connection ended: its process died, it hung up, or it was refused. What the gate holds comes back first.
@@ -428,7 +491,28 @@ impl Loop {
                     });
                 }
             }
+            FromGate::Unreleased { entries, durable_pos } => error!(
+                entries,
+                durable_pos,
+                "the disk failed: what was decided after this position is not shown and not sent; \
+                 start the gate again, recovery decides"
+            ),
             FromGate::Node(turn) => self.on_node_answer(*turn),
+            FromGate::Configured { set, journal_seq } => {
+                info!(
+                    version = set.config.version,
+                    journal_seq,
+                    limits = set.limits.len(),
+                    "limits are in force"
+                );
+                self.control.book.begun(journal_seq);
+                if set.config.client != 0 {
+                    self.controls = self.controls.saturating_sub(1);
+                }
+                if let Some(Some(peer)) = self.find(set.config.client).and_then(|at| self.peers.get_mut(at)) {
+                    peer.outgoing.push_back(Packet::ControlDone(ControlDone { journal_seq, cancelling: 0 }));
+                }
+            }
             FromGate::Stopped => self.gate_stopped = true,
         }
     }
@@ -477,6 +561,10 @@ fn fault_refusal(fault: PortFault) -> (RefusalCode, &'static str) {
         PortFault::Lagging => {
             (RefusalCode::Lagging, "you stopped reading your events: resume with your ticket")
         }
+        PortFault::Unreleased => (
+            RefusalCode::Internal,
+            "the journal's disk failed: what you were not answered is known when the gate was started again",
+        ),
         PortFault::Silent => (RefusalCode::Protocol, "lockstep: your step was not finished in 5 s"),
     }
 }

@@ -153,12 +153,16 @@ impl Reactor {
             Some(ext) => self.journal.append_slots(&[first, second, *ext]),
         };
         self.records += 1;
-        // A draining client reads nothing any more; the journal keeps its answers.
-        if !port.draining {
+        // A draining client reads nothing any more; the journal keeps its answers. A ring that is at fault costs the
+        // client its place, never the decision: it is in the journal, so it counts.
+        let told = if port.draining {
+            Ok(())
+        } else {
             let answer = Decision { journal_seq, ..accepted.decision };
-            let told = port.events.push1(&answer.encode())?;
-            debug_assert!(told.is_some(), "room was looked at before the intent was read");
-        }
+            port.events.push1(&answer.encode()).map(|told| {
+                debug_assert!(told.is_some(), "room was looked at before the intent was read");
+            })
+        };
         self.gate.commit(&accepted.effect, journal_seq);
         if let Some(command) = &accepted.command {
             self.venue.push(command, accepted.decision.decided_at_ns);
@@ -166,7 +170,7 @@ impl Reactor {
         }
         self.tally.intents += 1;
         self.tally.accepted += 1;
-        Ok(())
+        Ok(told?)
     }
 
     /// As [`Reactor::decide_one`], for what was refused.
@@ -190,7 +194,7 @@ impl Reactor {
     }
 
     #[cold]
-    fn count_refused(&self, decision: &Decision) {
+    pub fn count_refused(&self, decision: &Decision) {
         let counters = &self.counters;
         if decision.duplicate {
             counters.inc(Counter::Duplicates);

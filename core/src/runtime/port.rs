@@ -24,6 +24,8 @@ pub(super) struct ClientPort {
     pub market_seen: Option<ReadWord>,
     /// Feeds: how far they may run.
     pub paced_limit: Option<WriteWord>,
+    /// The operator that the dead-man switch watches.
+    pub dead_man: bool,
     /// It is gone: serve what it published, then retire it.
     pub draining: bool,
     /// Says to the client that the gate waits for it.
@@ -50,7 +52,7 @@ pub(super) struct About {
 }
 
 /// Slots of the events ring that decisions leave free, so that reports of live orders still fit.
-const REPORT_RESERVE_SLOTS: u64 = 64;
+pub(super) const REPORT_RESERVE_SLOTS: u64 = 64;
 
 impl ClientPort {
     /// Whether a decision may be made for this client now: its answer must fit, and leave room for reports.

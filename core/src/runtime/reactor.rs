@@ -13,7 +13,10 @@ use ringfence_ipc::layout::PACE_EVENTS;
 use ringfence_ipc::msg::{PAYLOAD_WORDS, Report, StrategyId, Words};
 use ringfence_ipc::ring::Fault;
 
+use super::absence::Absence;
+use super::held::Held;
 use super::intents::INTENTS_PER_CLIENT;
+use super::limits::ChangeSet;
 use super::mailbox::{FromGate, PortFault, ToGate};
 use super::nodes::Nodes;
 use super::port::ClientPort;
@@ -23,7 +26,7 @@ use super::venue_port::{BLANK_REPORT, REPORT_SLOTS, VenuePort, touched_vec};
 use super::vigil::Vigil;
 use super::wait::{Rest, Waiter};
 use super::watch::Watch;
-use crate::gate::{Gate, Space};
+use crate::gate::{Gate, Space, touched};
 use crate::journal::{Class, Writer};
 
 /// Reports booked in one pass.
@@ -55,6 +58,8 @@ pub(super) struct Reactor {
     pub reports: Vec<Report>,
     /// Intents of the client that is being served.
     pub batch: Vec<Words>,
+    /// Tier `power`: what waits for the disk.
+    pub held: Held,
     /// Lockstep: gate time is the tape's.
     pub tape_now_ns: Option<u64>,
     pub stopping: bool,
@@ -72,6 +77,7 @@ pub(super) struct Reactor {
     pub kill_cancels_orders: bool,
     pub vigil: Vigil,
     pub watch: Watch,
+    pub absence: Absence,
 }
 
 /// Counts not yet in the counters file: kept in registers and one private line, written out at every chore.
@@ -100,6 +106,7 @@ pub(super) struct Parts {
     pub kill: Arc<AtomicUsize>,
     pub kill_cancels_orders: bool,
     pub lagging_patience_ns: u64,
+    pub held: Held,
 }
 
 impl Reactor {
@@ -118,7 +125,8 @@ impl Reactor {
             active: Vec::with_capacity(parts.max_clients),
             by_strategy: vec![NO_PORT; parts.max_strategies],
             reports: touched_vec(REPORT_SLOTS, BLANK_REPORT),
-            batch: vec![[0; PAYLOAD_WORDS]; INTENTS_PER_CLIENT],
+            held: parts.held,
+            batch: touched(INTENTS_PER_CLIENT, [0; PAYLOAD_WORDS]).into_vec(),
             tape_now_ns: None,
             stopping: false,
             records: 0,
@@ -131,6 +139,7 @@ impl Reactor {
             kill_cancels_orders: parts.kill_cancels_orders,
             vigil: Vigil::new(0, 0),
             watch: Watch::new(parts.lagging_patience_ns),
+            absence: Absence::ignored(),
         }
     }
 
@@ -163,6 +172,9 @@ impl Reactor {
             self.pull_kill();
         }
         let mut busy = !self.inbox.is_empty() && self.mail();
+        if self.held.is_waiting() {
+            busy |= self.release();
+        }
         busy |= self.book_reports();
         self.rotation = if self.rotation + 1 < self.active.len() { self.rotation + 1 } else { 0 };
         let mut turn = self.rotation;
@@ -214,7 +226,7 @@ impl Reactor {
         if self.journal.room(Class::Order) {
             Space::Open
         } else if self.journal.room(Class::Reserved) {
-            Space::Reserved
+            if self.journal.is_failed() { Space::Failed } else { Space::Reserved }
         } else {
             Space::Full
         }
@@ -223,6 +235,7 @@ impl Reactor {
     fn serve(&mut self, at: usize) -> bool {
         let Some(port) = &self.ports[at] else { return false };
         let served = match port.role {
+            Role::Strategy | Role::Operator if self.held.is_on() => self.serve_held(at),
             Role::Strategy | Role::Operator => self.serve_intents(at),
             Role::Feed => self.serve_quotes(at),
             Role::Venue | Role::Observer => Ok(0),
@@ -258,8 +271,16 @@ impl Reactor {
     pub fn mail(&mut self) -> bool {
         let mut busy = false;
         for _ in 0..MAIL_PER_PASS {
-            // What a message leads to must fit the journal and the outbox; else it waits where it is.
-            if self.outbox.slots() < 2 || !self.journal.room_for(Class::Reserved, RECORDS_PER_ACT) {
+            // What a message leads to must fit the journal, the outbox and the FIFO; else it waits where it is.
+            let records = match self.inbox.peek() {
+                Ok(ToGate::Configure(set)) => 1 + set.limits.len() as u64,
+                Ok(_) => RECORDS_PER_ACT,
+                Err(_) => break,
+            };
+            if self.outbox.slots() < 2
+                || !self.journal.room_for(Class::Reserved, records)
+                || self.held.free() == 0
+            {
                 break;
             }
             let Ok(message) = self.inbox.pop() else { break };
@@ -286,8 +307,23 @@ impl Reactor {
             }
             ToGate::Control { record, cancel_orders } => self.on_control(record, cancel_orders),
             ToGate::Node(turn) => self.on_node(turn),
+            ToGate::Configure(set) => self.configure(set),
             ToGate::Stop => self.stopping = true,
         }
+    }
+
+    /// The whole change between two passes: no decision sees a part of it.
+    fn configure(&mut self, set: Box<ChangeSet>) {
+        let record = Record::Config(set.config);
+        let journal_seq = self.append(&record.encode());
+        let _ = self.gate.apply(journal_seq, &record);
+        let first = self.journal.position();
+        for limit in &set.limits {
+            self.append(&Record::Limit(*limit).encode());
+        }
+        // The control thread checked scopes and ids against this gate's own capacity.
+        let _ = self.gate.apply_limits(first, &set.limits);
+        let _ = self.outbox.push(FromGate::Configured { set, journal_seq });
     }
 
     fn attach(&mut self, port: Box<ClientPort>, record: &Record) {
@@ -303,12 +339,16 @@ impl Reactor {
         {
             *entry = at as u16;
         }
+        self.held.vacate(at);
+        self.absence.came(&port);
         self.ports[at] = Some(port);
         self.active.push(at as u16);
         self.show_client(at);
         self.pace(self.clock.now_ns());
         self.counters.set(Counter::JournalPos, self.journal.position());
-        let _ = self.outbox.push(FromGate::Attached { client, position: self.journal.position() });
+        // What came before this position is read back from the journal: in tier `power` only once it is on disk.
+        let position = self.journal.position();
+        self.mail_out(FromGate::Attached { client, position }, position);
     }
 
     /// Stops serving a client and gives its port back to the control thread, which unmaps it. Waits, still attached
@@ -330,6 +370,10 @@ impl Reactor {
         {
             *entry = NO_PORT;
         }
+        if port.role == Role::Strategy || (port.dead_man && !self.ports.iter().flatten().any(|p| p.dead_man))
+        {
+            self.absence.left(&port, self.clock.now_ns());
+        }
         if matches!(fault, Some(PortFault::Ring(_))) {
             self.counters.inc(Counter::Faults);
         }
@@ -344,12 +388,16 @@ impl Reactor {
         self.flush_tally();
         self.counters.set(Counter::ArchivedPos, self.journal.archived_pos());
         self.counters.set(Counter::DurablePos, self.journal.durable_pos());
+        self.counters.set(Counter::ArchiveErrors, u64::from(self.journal.is_failed()));
+        self.counters.set(Counter::DiskLow, u64::from(self.journal.is_disk_low()));
+        self.counters.set(Counter::HeldEntries, self.held.len() as u64);
         self.counters.set(Counter::OpenOrders, self.gate.open_order_count() as u64);
         self.nodes.flush(&self.counters);
         self.pace(now_ns);
         // In lockstep the tape is the clock: there the steps keep it.
         if self.tape_now_ns.is_none() {
             self.keep_vigil(now_ns);
+            self.see_absence(now_ns);
         }
         self.watch_clients(now_ns);
     }

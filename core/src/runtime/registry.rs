@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt as _;
 
 use ringfence_ipc::handshake::socket::PeerCredentials;
 use ringfence_ipc::handshake::{Hello, RefusalCode, Role, Ticket};
-use ringfence_ipc::journal::{AttachRecord, STRATEGY_NAME_BYTES, StrategyRecord};
+use ringfence_ipc::journal::{STRATEGY_NAME_BYTES, StrategyRecord};
 use ringfence_ipc::msg::{AccountId, StrategyId};
 
 use crate::config::{ClientConfig, ConfigError};
@@ -67,11 +67,19 @@ impl Registry {
         self.strategies.insert(record.name().to_owned(), known);
     }
 
-    /// Recovery: a client had attached; its ticket is its strategy's newest.
-    pub fn recover_attach(&mut self, record: &AttachRecord) {
-        if record.role == Role::Strategy && !record.detached {
-            self.set_ticket(record.strategy, record.ticket_digest);
-        }
+    /// The strategy of this name, if it is known.
+    pub fn id_of(&self, name: &str) -> Option<StrategyId> {
+        self.strategies.get(name).map(|known| known.id)
+    }
+
+    /// Whether a strategy has this id.
+    pub fn knows(&self, id: StrategyId) -> bool {
+        self.strategies.values().any(|known| known.id == id)
+    }
+
+    /// The name of a strategy.
+    pub fn name_of(&self, id: StrategyId) -> Option<&str> {
+        self.strategies.iter().find(|(_, known)| known.id == id).map(|(name, _)| name.as_str())
     }
 
     /// The id after the highest known.

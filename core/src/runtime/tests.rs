@@ -88,6 +88,7 @@ impl Stage {
             kill: std::sync::Arc::default(),
             kill_cancels_orders: true,
             lagging_patience_ns: config.capacity.lagging_patience_ms * 1_000_000,
+            held: Held::new(0, 0),
         });
         Self { reactor, to_gate, from_gate, clients: 0, _archiver: booted.archiver, _dir: dir }
     }
@@ -106,6 +107,7 @@ impl Stage {
             tape: None,
             market_seen: None,
             paced_limit: None,
+            dead_man: false,
             draining: false,
             lagging: WriteWord::heap(),
             lagging_since_ns: 0,

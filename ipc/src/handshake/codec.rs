@@ -26,6 +26,7 @@ const CONTROL_REFUSED: u8 = 9;
 const NODE: u8 = 10;
 const NODE_GRANTED: u8 = 11;
 const NODE_REFUSED: u8 = 12;
+const CONFIG_REFUSED: u8 = 13;
 const MAGIC: u32 = u32::from_le_bytes(*b"RFv1");
 const TEXT_BYTES: usize = 200;
 
@@ -54,6 +55,10 @@ pub enum Packet {
     },
     NodeRefused {
         code: NodeRefusal,
+        text: String,
+    },
+    /// Limits stand as they stood; why, in words.
+    ConfigRefused {
         text: String,
     },
 }
@@ -139,6 +144,10 @@ impl Packet {
                 out.extend((*code as u16).to_le_bytes());
                 put_text(&mut out, text, TEXT_BYTES);
             }
+            Self::ConfigRefused { text } => {
+                out.push(CONFIG_REFUSED);
+                put_text(&mut out, text, TEXT_BYTES);
+            }
         }
         debug_assert!(out.len() <= MAX_PACKET_BYTES);
         out
@@ -182,6 +191,7 @@ impl Packet {
             },
             CONTROL => Self::Control(control::decode(&mut r)?),
             CONTROL_DONE => Self::ControlDone(ControlDone { journal_seq: r.u64()?, cancelling: r.u32()? }),
+            CONFIG_REFUSED => Self::ConfigRefused { text: r.text(TEXT_BYTES, "text")? },
             CONTROL_REFUSED => Self::ControlRefused(
                 ControlRefusal::from_wire(r.u16()?).ok_or(HandshakeError::Field("code"))?,
             ),
@@ -362,6 +372,14 @@ mod tests {
                 note: Note::new("fat finger").unwrap(),
             }),
             Packet::Control(ControlRequest::Stop),
+            Packet::Control(ControlRequest::Reload),
+            Packet::Control(ControlRequest::SetLimit {
+                scope: Scope::Symbol,
+                scope_id: 3,
+                limit: Note::new("price_collar").unwrap(),
+                value: Note::new("250 bps").unwrap(),
+            }),
+            Packet::ConfigRefused { text: "the unit is missing".into() },
             Packet::Control(ControlRequest::Halt { cancel_orders: true, note: Note::EMPTY }),
             Packet::Control(ControlRequest::Rearm {
                 scope: Scope::Strategy,

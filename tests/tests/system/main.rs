@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on must fail")]
 
+mod absence;
+mod checkpoints;
 mod config;
 mod guard;
 mod hostile;
@@ -13,5 +15,6 @@ mod nodes;
 mod orders;
 mod park;
 mod places;
+mod power;
 mod recording;
 mod supervisor;

@@ -105,6 +105,7 @@ impl Client {
             tape: None,
             market_seen: None,
             paced_limit: None,
+            dead_man: false,
             draining: false,
             lagging: WriteWord::heap(),
             lagging_since_ns: 0,
