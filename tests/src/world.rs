@@ -4,7 +4,10 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use ringfence_core::config::{CacheConfig, CapacityConfig, ClientConfig, CoreConfig, JournalConfig, Limits, OperatorConfig, PaperModel, ShellSection, StormConfig, StrategyConfig, SymbolConfig, VenueKind, Wait};
+use ringfence_core::config::{
+    CacheConfig, CapacityConfig, ClientConfig, CoreConfig, JournalConfig, Limits, OperatorConfig, PaperModel,
+    ShellSection, StormConfig, StrategyConfig, SymbolConfig, VenueKind, Wait,
+};
 use ringfence_core::runtime::Core;
 use ringfence_core::summary::Summary;
 use ringfence_ipc::client::{AttachOptions, Client};

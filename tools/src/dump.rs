@@ -136,6 +136,15 @@ pub fn line(names: &Names, position: u64, record: &Record) -> String {
                 format!("client {} as {} (pid {}, uid {})", a.client, export::role(a.role), a.pid, a.uid);
             (a.now_ns, format!("attach     {who} {what}"))
         }
+        Record::Config(c) => {
+            let text = format!(
+                "config     version {} ({}), {} limits follow",
+                c.version,
+                c.origin.name(),
+                c.changes
+            );
+            (c.now_ns, text)
+        }
         Record::Limit(l) => {
             (l.now_ns, format!("limit      {} {} {} = {}", l.scope, l.scope_id, l.limit, l.value))
         }

@@ -247,7 +247,8 @@ pub(super) fn value_of(key: &Key, text: &str) -> Value {
             text.replace('_', "").parse().ok().map(Value::Integer)
         }
         Kind::Names => {
-            Some(text.split(',').filter(|n| !n.is_empty()).map(|n| Value::from(n.trim())).collect())
+            let names = text.split(',').filter(|name| !name.is_empty());
+            Some(Value::Array(names.map(|name| name.trim().into()).collect()))
         }
         Kind::Switch | Kind::Flag => match text {
             "true" | "1" => Some(Value::Boolean(true)),

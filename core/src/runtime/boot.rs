@@ -161,7 +161,11 @@ impl Start {
     }
 
     /// Brings what a strategy may trade to `wanted`; none: everything.
-    fn entitled(&mut self, strategy: StrategyId, wanted: Option<BTreeSet<SymbolId>>) -> Result<(), CoreError> {
+    fn entitled(
+        &mut self,
+        strategy: StrategyId,
+        wanted: Option<BTreeSet<SymbolId>>,
+    ) -> Result<(), CoreError> {
         let set = self.gate.entitled(strategy);
         if set == wanted {
             return Ok(());
@@ -179,7 +183,14 @@ impl Start {
         let (scope, limit, now_ns) = (Scope::Strategy, LimitId::Entitlement, self.now_ns);
         let config_version = self.gate.config().0;
         values.into_iter().try_for_each(|value| {
-            self.log(&Record::Limit(LimitRecord { scope, scope_id: strategy, limit, value, now_ns, config_version }))
+            self.log(&Record::Limit(LimitRecord {
+                scope,
+                scope_id: strategy,
+                limit,
+                value,
+                now_ns,
+                config_version,
+            }))
         })
     }
 

@@ -4,8 +4,8 @@ use ringfence_ipc::handshake::{ControlDone, ControlRefusal};
 use ringfence_ipc::journal::{AttachRecord, ControlRecord, StrategyRecord};
 use ringfence_ipc::ring::Fault;
 
-use super::nodes::NodeTurn;
 use super::limits::ChangeSet;
+use super::nodes::NodeTurn;
 use super::port::ClientPort;
 use crate::gate::StrategyTables;
 

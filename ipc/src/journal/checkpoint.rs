@@ -27,7 +27,7 @@ use super::record::RecordError;
 use super::{JOURNAL_LAYOUT_HASH, fnv1a};
 use crate::msg::DecodeError;
 
-pub use parts::{GatePart, Part, PastPart, StrategyPart, SymbolPart, TicketPart};
+pub use parts::{EntitlementPart, GatePart, LimitPart, Part, PastPart, StrategyPart, SymbolPart, TicketPart};
 pub use trading::{NotePart, OrderPart, PositionPart};
 
 /// Bytes before the body.

@@ -49,7 +49,8 @@ impl Limits {
             return;
         }
         let given = self.entitled.entry(strategy).or_default();
-        let Some(symbol) = value.unsigned_abs().checked_sub(1).and_then(|id| SymbolId::try_from(id).ok()) else {
+        let Some(symbol) = value.unsigned_abs().checked_sub(1).and_then(|id| SymbolId::try_from(id).ok())
+        else {
             return;
         };
         if value > 0 {

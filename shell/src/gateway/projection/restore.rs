@@ -4,8 +4,8 @@
 use std::collections::HashMap;
 
 use ringfence_ipc::journal::checkpoint::{
-    Checkpoint, CheckpointError, EntitlementPart, GatePart, LimitPart, NotePart, OrderPart, Part, PastPart, PositionPart, StrategyPart,
-    SymbolPart,
+    Checkpoint, CheckpointError, EntitlementPart, GatePart, LimitPart, NotePart, OrderPart, Part, PastPart,
+    PositionPart, StrategyPart, SymbolPart,
 };
 use ringfence_ipc::journal::{MarkRecord, StrategyRecord};
 use ringfence_ipc::msg::AccountId;
