@@ -533,13 +533,3 @@ fn spawn_gate(
         reactor
     })
 }
-
-/// Stack that the gate thread may use: far more than its deepest call.
-const STACK_TOUCHED_BYTES: usize = 256 << 10;
-
-/// Writes to the stack below once, so that no decision is the first to reach a page of it.
-#[inline(never)]
-fn touch_stack() {
-    let mut stack = [0u8; STACK_TOUCHED_BYTES];
-    std::hint::black_box(&mut stack);
-}

@@ -4,6 +4,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use ringfence_ipc::clock::Clock;
 use ringfence_ipc::counters::{Counter, CountersWriter};
@@ -35,6 +36,8 @@ pub(super) const REPORTS_PER_PASS: usize = 256;
 const MAIL_PER_PASS: usize = 4;
 /// Passes between two looks at what need not be looked at every time.
 const PASSES_PER_CHORE: u64 = 64;
+/// Between two looks at what the disk has, while something waits for it.
+pub(super) const DISK_LOOK: Duration = Duration::from_micros(50);
 /// No client is attached for this strategy.
 pub(super) const NO_PORT: u16 = u16::MAX;
 /// A paced strategy that reads nothing for this long is no longer waited for.
@@ -147,7 +150,9 @@ impl Reactor {
     pub fn run(&mut self, waiter: &mut Waiter) {
         while !self.stopping {
             let busy = self.pass();
-            let rest = waiter.after_pass(busy);
+            // The disk rings no bell when it has caught up.
+            let due_in = if self.held.is_waiting() { DISK_LOOK } else { Duration::MAX };
+            let rest = waiter.after_pass_until(busy, due_in);
             if rest != Rest::None {
                 self.rested(rest);
             }

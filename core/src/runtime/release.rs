@@ -11,7 +11,7 @@ use ringfence_ipc::reason::{LimitId, Reason};
 use super::held::{Addressee, Waiting};
 use super::mailbox::{FromGate, PortFault};
 use super::port::REPORT_RESERVE_SLOTS;
-use super::reactor::{NO_PORT, Reactor};
+use super::reactor::{DISK_LOOK, NO_PORT, Reactor};
 use crate::gate::{Request, Room, Space};
 use crate::journal::Class;
 
@@ -21,8 +21,6 @@ const INTENTS_PER_CLIENT: usize = 16;
 const RELEASED_PER_PASS: usize = 1024;
 /// How long a stop waits for the disk.
 pub(super) const STOP_PATIENCE: Duration = Duration::from_secs(5);
-/// Between two looks at the durable position where the thread may sleep.
-const LOOK: Duration = Duration::from_micros(50);
 
 impl Reactor {
     /// As [`Reactor::serve_intents`], in tier `power`.
@@ -250,7 +248,7 @@ impl Reactor {
         let started = Instant::now();
         while self.held.is_waiting() && started.elapsed() < patience {
             if !self.release() {
-                std::thread::sleep(LOOK);
+                std::thread::sleep(DISK_LOOK);
             }
         }
     }

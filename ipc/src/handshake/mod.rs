@@ -105,7 +105,7 @@ pub struct Welcome {
     pub ticket: Ticket,
     /// Feeds: the last market event the venue has consumed in an earlier life.
     pub tape_event: u64,
-    /// Eventfds that follow the three segments, when the gate's threads may sleep: the gate's, then, for feeds, the
+    /// Eventfds that follow the four segments, when the gate's threads may sleep: the gate's, then, for feeds, the
     /// venue's; 0 when none of them ever has to be woken.
     pub bells: u8,
 }
