@@ -2,7 +2,7 @@
 
 use ringfence_ipc::journal::LimitRecord;
 use ringfence_ipc::reason::{LimitId, Scope};
-use ringfence_ipc::symbol::{format_scaled, parse_scaled};
+use ringfence_ipc::symbol::{DecimalError, format_scaled, parse_scaled};
 use toml::Value;
 
 use super::keys::{Kind, LIMITS, LimitKey};
@@ -53,7 +53,8 @@ impl CoreConfig {
         }
         let wrong = |problem| KeyError::Value { key: name.to_owned(), value: text.to_owned(), problem };
         let (symbol, scale) = self.quantity(scope, scope_id);
-        let read = limit.key.read(name, &source::value_of(&limit.key, text), &self.assets(), symbol)?;
+        let assets = self.assets();
+        let read = limit.key.read(name, &source::value_of(&limit.key, text), &assets, symbol)?;
         let value = match (limit.key.kind, &read) {
             (Kind::Scaled { measure: Measure::Time(ns), .. }, Value::Integer(number)) => {
                 number.checked_mul(ns).ok_or_else(|| wrong(UnitError::TooLarge))?
@@ -64,7 +65,15 @@ impl CoreConfig {
                 let scale = if kind == Kind::Money { Some(E8) } else { scale };
                 let scale = scale.ok_or_else(|| wrong(UnitError::ScalesDiffer))?;
                 let number = other.as_str().unwrap_or_default();
-                parse_scaled(number, scale).map_err(|error| wrong(error.into()))?
+                let unit = if kind == Kind::Money { &self.currency } else { assets.quantity(symbol) };
+                parse_scaled(number, scale).map_err(|error| {
+                    wrong(match error {
+                        DecimalError::TooPrecise => {
+                            UnitError::TooFine(format!("{} {unit}", format_scaled(1, scale)))
+                        }
+                        other => other.into(),
+                    })
+                })?
             }
         };
         Ok((limit.id, value))

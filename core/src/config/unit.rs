@@ -259,6 +259,21 @@ mod tests {
     }
 
     #[test]
+    fn times_of_the_day_are_seconds_since_midnight() {
+        for (text, seconds) in
+            [("00:00:00", 0), ("09:30", 34_200), (" 23:59:59 ", 86_399), ("24:00:00", 86_400)]
+        {
+            assert_eq!(parse_time_of_day(text), Some(seconds));
+            assert_eq!(parse_time_of_day(&format_time_of_day(seconds)), Some(seconds));
+        }
+        for text in
+            ["", "9:30", "09", "09:60", "09:30:60", "24:00:01", "99:00", "+9:30", "09:30:00:00", "aa:bb"]
+        {
+            assert_eq!(parse_time_of_day(text), None, "{text}");
+        }
+    }
+
+    #[test]
     fn amounts_keep_their_digits_and_name_their_unit() {
         assert_eq!(parse_amount("50_000.5 USDT", "USDT", 8), Ok("50000.5".into()));
         assert_eq!(parse_amount("0.5BTC", "BTC", 8), Ok("0.5".into()));

@@ -5,7 +5,9 @@ use ringfence_ipc::msg::{IntentKind, Outcome, Report, SymbolId, intent_flags};
 use ringfence_ipc::reason::{LimitId, Scope};
 use ringfence_ipc::symbol::Symbol;
 
-use super::limits::{DEFAULT_DEDUP_QUOTA, GlobalLimits, Notional, StrategyLimits, SymbolLimits, is_legal};
+use super::limits::{
+    DEFAULT_DEDUP_QUOTA, GlobalLimits, Notional, Rate, StrategyLimits, SymbolLimits, is_legal,
+};
 use super::market::Prices;
 use super::pipeline::Plan;
 use super::position::Contract;
@@ -138,16 +140,26 @@ impl Gate {
     }
 
     /// What the checks read, from what was set. Limits change rarely: all of it at once.
+    /// A rate that changes begins with a full bucket: what another rate had left in it says nothing about this one.
     pub(super) fn refresh_limits(&mut self) {
+        fn refill(was: Rate, is: Rate, arrival_ns: &mut u64) {
+            if was != is {
+                *arrival_ns = 0;
+            }
+        }
         let sets = &self.limit_sets;
-        self.limits = GlobalLimits::of(&sets.global);
+        let was = std::mem::replace(&mut self.limits, GlobalLimits::of(&sets.global));
+        refill(was.orders, self.limits.orders, &mut self.orders_arrival_ns);
         self.storm.limits = StormLimits::of(&sets.global);
         for (state, own) in self.symbols.iter_mut().zip(&sets.symbols) {
-            state.limits = SymbolLimits::of(own, &sets.global);
+            let was = std::mem::replace(&mut state.limits, SymbolLimits::of(own, &sets.global));
+            refill(was.orders, state.limits.orders, &mut state.orders_arrival_ns);
         }
         for (tables, own) in self.strategies.iter_mut().zip(&sets.strategies) {
             if let Some(tables) = tables {
-                tables.limits = StrategyLimits::of(own, &sets.global);
+                let was = std::mem::replace(&mut tables.limits, StrategyLimits::of(own, &sets.global));
+                refill(was.orders, tables.limits.orders, &mut tables.orders_arrival_ns);
+                refill(was.cancels, tables.limits.cancels, &mut tables.cancels_arrival_ns);
                 tables.conduct.judge(&tables.limits);
             }
         }

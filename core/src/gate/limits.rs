@@ -277,7 +277,7 @@ pub(super) struct Rate {
 impl Rate {
     fn new(per_s: Option<i64>, burst: Option<i64>) -> Self {
         let Some(per_s) = per_s.filter(|rate| *rate != ABSENT) else {
-            return Self { interval_ns: 0, tolerance_ns: 0, burst: ABSENT };
+            return Self { interval_ns: 0, tolerance_ns: u64::MAX, burst: ABSENT };
         };
         // A rate of 0 lets one burst through and then nothing for the life of any process.
         let interval_ns = if per_s > 0 { NS_PER_S.div_ceil(per_s as u64) } else { u64::MAX / 4 };
@@ -318,6 +318,7 @@ mod tests {
     fn no_rate_never_refuses_and_never_moves() {
         let rate = Rate::new(None, Some(1));
         assert!(rate.conforms(0, 0));
+        assert!(rate.conforms(u64::MAX, 0), "whatever a limit that is gone had left in the bucket");
         assert_eq!(rate.after(0, 99), 0);
     }
 

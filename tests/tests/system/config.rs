@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use ringfence_core::config::SymbolConfig;
 use ringfence_ipc::client::{AttachOptions, Client, ControlError, Event};
 use ringfence_ipc::handshake::{ControlRequest, Role};
 use ringfence_ipc::journal::{ConfigOrigin, ConfigRecord, Note, Record};
@@ -44,6 +45,43 @@ fn a_restart_keeps_the_order_table_and_may_enlarge_the_others() {
     let core = world.start_ready();
     drop(world.attach("newcomer"));
     assert!(core.stop(PATIENCE).success());
+}
+
+#[test]
+fn what_a_strategy_may_trade_follows_the_file_from_start_to_start() {
+    let mut world = World::new(|config| {
+        let other = SymbolConfig { name: "ETHUSDT".into(), ..config.symbols[0].clone() };
+        config.symbols.push(other);
+    });
+    let (btc, eth) = ("BTCUSDT".to_owned(), "ETHUSDT".to_owned());
+    let mut key = 0;
+    for (symbols, trades) in [
+        (Some(vec![btc.clone()]), [true, false]),
+        (Some(vec![eth]), [false, true]),
+        (Some(Vec::new()), [false, false]),
+        (None, [true, true]),
+        (Some(vec![btc]), [true, false]),
+    ] {
+        world.config.strategies[0].symbols = symbols.clone();
+        world.save();
+        let core = world.start_ready();
+        let mut client = world.attach("hammer");
+        for (symbol, may) in (0..).zip(trades) {
+            key += 1;
+            let intent = Intent::limit(symbol, Side::Buy, 100, 1000, key, client.now_ns());
+            client.submit(&intent).unwrap();
+            let mut told = None;
+            await_that("a decision", PATIENCE, || {
+                let event = client.poll();
+                told = told
+                    .or(event.and_then(|e| if let Event::Decision(d) = e { Some(d.reason) } else { None }));
+                told.is_some()
+            });
+            let reason = if may { Reason::Ok } else { Reason::NotEntitled };
+            assert_eq!(told, Some(reason), "{symbols:?}, symbol {symbol}");
+        }
+        core.kill();
+    }
 }
 
 #[test]
@@ -245,7 +283,7 @@ fn an_operator_sets_a_limit_that_outlives_the_gate_until_the_file_is_applied() {
         (of, "max_order_qty", "1", "the unit is missing: write the number and one of BTC"),
         (of, "max_order_qty", "1 ETH", "`ETH` is no unit of this key"),
         (of, "max_order_qty", "-1 BTC", "must not be negative"),
-        (of, "max_order_qty", "0.000000001 BTC", "more decimals"),
+        (of, "max_order_qty", "0.000000001 BTC", "is finer than 0.00000001 BTC"),
         (of, "price_collar", "5 bps", "it exists for: global, symbol"),
         (of, "dedup_quota", "5", "keeps the size it was made with"),
         ((Scope::Strategy, 14), "max_open_orders", "5", "there is no strategy 14"),

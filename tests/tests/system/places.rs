@@ -114,7 +114,7 @@ fn a_wrong_configuration_names_its_key() {
         ),
         (
             "an unknown limit",
-            good.replace("[limits]", "[limits]\nmax_order_quantity = \"1\""),
+            good.replace("dedup_quota", "max_order_quantity = \"1\"\ndedup_quota"),
             "did you mean `max_order_qty`",
         ),
         ("an unknown word", good.replace("wait = \"backoff\"", "wait = \"never\""), "one of backoff, spin"),

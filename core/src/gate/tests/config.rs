@@ -23,6 +23,21 @@ fn a_limit_that_is_taken_back_does_not_limit() {
 }
 
 #[test]
+fn a_rate_that_changes_begins_with_a_full_bucket() {
+    let rate = |per_s| (Scope::Strategy, ALICE, LimitId::OrderRatePerS, per_s);
+    let mut rig = Rig::with(CAP, &[rate(0)]);
+    assert_eq!(rig.try_order(ALICE, BTC, Side::Buy, 100, 1).reason, Reason::Ok);
+    assert_eq!(rig.try_order(ALICE, BTC, Side::Buy, 100, 1).reason, Reason::OrderRate, "nothing for ever");
+    // Neither another rate nor none is held back by what the old one had left.
+    for per_s in [2, LimitRecord::NOT_SET] {
+        let (scope, id, limit, value) = rate(per_s);
+        rig.limit(scope, id, limit, value);
+        assert_eq!(rig.try_order(ALICE, BTC, Side::Buy, 100, 1).reason, Reason::Ok);
+        assert_eq!(rig.recovered().state_hash(), rig.gate.state_hash());
+    }
+}
+
+#[test]
 fn a_version_counts_when_all_of_it_is_there() {
     let mut rig = Rig::new();
     assert_eq!(rig.gate.config(), (0, None));

@@ -43,10 +43,20 @@ impl Model {
             Record::Boot(boot) => self.epoch = boot.epoch,
             Record::Symbol { symbol, .. } => self.symbols.push(*symbol),
             Record::Strategy(s) => drop(self.accounts.insert(s.strategy, s.account)),
-            Record::Limit(l) if l.value == LimitRecord::NOT_SET => {
-                self.limits.remove(&(l.scope, l.scope_id, l.limit));
+            Record::Limit(l) => {
+                let filled: Vec<_> =
+                    self.buckets.keys().map(|(s, c)| (*s, *c, self.interval(*s, *c))).collect();
+                if l.value == LimitRecord::NOT_SET {
+                    self.limits.remove(&(l.scope, l.scope_id, l.limit));
+                } else {
+                    self.limits.insert((l.scope, l.scope_id, l.limit), l.value);
+                }
+                for (strategy, cancels, was) in filled {
+                    if self.interval(strategy, cancels) != was {
+                        self.buckets.remove(&(strategy, cancels));
+                    }
+                }
             }
-            Record::Limit(l) => drop(self.limits.insert((l.scope, l.scope_id, l.limit), l.value)),
             Record::Control(c) => {
                 let of = (c.scope == Scope::Strategy).then_some(c.scope_id);
                 match c.control {
