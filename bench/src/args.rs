@@ -13,6 +13,8 @@ pub enum Role {
     Peer(PathBuf),
     /// A complete gate process with its configuration in the given file.
     Gate(PathBuf),
+    /// One of many strategies: the gate's socket, its number, the seed.
+    Strategy(String, u64, u64),
 }
 
 /// How to measure.
@@ -20,6 +22,8 @@ pub enum Role {
 pub struct Options {
     /// Under a minute in total: fewer slices, wider noise.
     pub quick: bool,
+    /// Instead of the usual rows those over many strategies.
+    pub sweep: bool,
     /// Rows to run; all when empty.
     pub only: Vec<String>,
     /// Where the report goes.
@@ -34,6 +38,11 @@ impl Options {
         if self.quick { Duration::from_millis(2_500) } else { Duration::from_secs(25) }
     }
 
+    /// How long one `strategies_N` runs.
+    pub const fn sweep_time(&self) -> Duration {
+        if self.quick { Duration::from_secs(1) } else { Duration::from_secs(5) }
+    }
+
     /// How long `gate_sustained` runs.
     pub const fn sustained_time(&self) -> Duration {
         if self.quick { Duration::from_secs(5) } else { Duration::from_secs(30) }
@@ -45,14 +54,24 @@ impl Options {
 /// # Errors
 /// An argument that means nothing, said with the usage.
 pub fn parse(args: impl Iterator<Item = String>) -> Result<Role> {
-    let mut options =
-        Options { quick: false, only: Vec::new(), out: PathBuf::from("target/bench"), seed: 0x5eed };
+    let mut options = Options {
+        quick: false,
+        sweep: false,
+        only: Vec::new(),
+        out: PathBuf::from("target/bench"),
+        seed: 0x5eed,
+    };
     let mut args = args.peekable();
     while let Some(arg) = args.next() {
         match (arg.as_str(), args.peek()) {
             ("--peer", Some(path)) => return Ok(Role::Peer(PathBuf::from(path))),
             ("--gate", Some(path)) => return Ok(Role::Gate(PathBuf::from(path))),
+            ("--strategy", Some(_)) => {
+                let mut word = || args.next().unwrap_or_default();
+                return Ok(Role::Strategy(word(), word().parse()?, word().parse()?));
+            }
             ("--quick", _) => options.quick = true,
+            ("--sweep", _) => options.sweep = true,
             ("--only", Some(_)) => {
                 while let Some(name) = args.next_if(|next| !next.starts_with("--")) {
                     options.only.push(name);
@@ -63,7 +82,9 @@ pub fn parse(args: impl Iterator<Item = String>) -> Result<Role> {
                 options.seed = seed.parse()?;
                 args.next();
             }
-            _ => bail!("cannot read `{arg}`\nusage: bench [--quick] [--only NAME..] [--seed N] [--out DIR]"),
+            _ => bail!(
+                "cannot read `{arg}`\nusage: bench [--quick] [--sweep] [--only NAME..] [--seed N] [--out DIR]"
+            ),
         }
     }
     Ok(Role::Measure(options))

@@ -29,6 +29,7 @@ fn main() -> ExitCode {
     let outcome = args::parse(std::env::args().skip(1)).and_then(|role| match role {
         Role::Measure(options) => run(options),
         Role::Peer(path) => peer::run(&path).map(|()| true),
+        Role::Strategy(socket, number, seed) => rows::strategies::run(&socket, number, seed).map(|()| true),
         Role::Gate(path) => rows::gate_process::run(&path).map(|()| true),
     });
     match outcome {
@@ -44,7 +45,7 @@ fn main() -> ExitCode {
 /// Measures and reports; false when a row could not be measured.
 fn run(options: Options) -> Result<bool> {
     let started = Instant::now();
-    let selected = rows::selected(&options.only)?;
+    let selected = rows::selected(&options.only, options.sweep)?;
     let machine = machine::describe();
     pin(NEAR_CPU)?;
     let clock = Ticks::calibrate();

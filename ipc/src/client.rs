@@ -132,13 +132,17 @@ impl Client {
         }
         match push(&mut self.intents, intent, ext.as_ref()) {
             Ok(Some(ring_position)) => {
+                self.connection.bells.ring();
                 let user_position = self.next_user_position;
                 self.next_user_position += 1;
                 self.pending.push_back(Pending { ring_position, user_position, intent: *intent, ext });
                 Ok(user_position)
             }
             Ok(None) if self.connection.is_lost() => Err(SubmitError::Lost),
-            Ok(None) => Err(SubmitError::Full),
+            Ok(None) => {
+                self.make_room();
+                Err(SubmitError::Full)
+            }
             Err(fault) => {
                 self.fault = Some(fault);
                 Err(SubmitError::Fault(fault))
@@ -159,7 +163,7 @@ impl Client {
         let lost = self.fault.is_some() || self.connection.is_lost();
         match self.next_from_ring() {
             Ok(Some(event)) => return Some(event),
-            Ok(None) => {}
+            Ok(None) => self.make_room(),
             Err(fault) => self.fault = Some(fault),
         }
         if lost && !self.lost_told {
@@ -167,6 +171,15 @@ impl Client {
             return Some(Event::Lost);
         }
         None
+    }
+
+    /// When the gate waits for this client to read, it is told at once how far that is, and woken if it sleeps.
+    #[inline]
+    fn make_room(&mut self) {
+        if self.is_lagging() {
+            self.events.publish();
+            self.connection.bells.ring();
+        }
     }
 
     #[inline]
@@ -214,7 +227,10 @@ impl Client {
     /// [`SubmitError`] when the gate is gone or broke the protocol.
     pub fn step_done(&mut self, event: u64) -> Result<bool, SubmitError> {
         match self.intents.push1(&StepDone { event }.encode()) {
-            Ok(pushed) => Ok(pushed.is_some()),
+            Ok(pushed) => {
+                self.connection.bells.ring();
+                Ok(pushed.is_some())
+            }
             Err(fault) => Err(SubmitError::Fault(fault)),
         }
     }
@@ -282,6 +298,11 @@ impl Client {
     }
 
     fn send_backlog(&mut self) {
+        self.push_backlog();
+        self.connection.bells.ring();
+    }
+
+    fn push_backlog(&mut self) {
         while self.pending.len() < self.pending.capacity() {
             let Some(mut pending) = self.backlog.front().copied() else { return };
             match push(&mut self.intents, &pending.intent, pending.ext.as_ref()) {
@@ -363,10 +384,25 @@ impl Client {
         self.fault.is_none() && !self.connection.is_lost()
     }
 
+    /// Whether the gate waits for this client to read its events. A client that lets it wait too long is detached, and
+    /// may re-attach: it misses nothing.
+    #[inline]
+    #[must_use]
+    pub fn is_lagging(&self) -> bool {
+        layout::events_lagging(&self.connection.events)
+    }
+
     /// The resume ticket: with it a new process may take this strategy over.
     #[must_use]
     pub fn ticket(&self) -> Ticket {
         self.connection.welcome.ticket
+    }
+
+    /// How often this attachment had to wake the gate thread: each time cost one system call. 0 unless the gate runs
+    /// with `--wait park`.
+    #[must_use]
+    pub fn times_gate_woken(&self) -> u64 {
+        self.connection.bells.times_rung()
     }
 
     /// What the gate did wrong, if it did.

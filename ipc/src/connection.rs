@@ -14,10 +14,11 @@ use crate::handshake::{
     ControlDone, ControlRefusal, ControlRequest, Hello, NodeRefusal, NodeRequest, Packet, RefusalCode, Role,
     Ticket, Welcome,
 };
-use crate::layout::{self, LAYOUT_HASH, PROTOCOL_MAJOR, PROTOCOL_MINOR};
+use crate::layout::{self, LAYOUT_HASH, PROTOCOL_MAJOR, PROTOCOL_MINOR, Parking};
 use crate::market::MarketReader;
 use crate::msg::{SLOT_BYTES, Words};
 use crate::segment::{Mapping, SegmentError, map_peer};
+use crate::wake::{Bell, ParkedView};
 
 /// How to attach.
 #[derive(Clone, Debug)]
@@ -102,6 +103,9 @@ pub enum ControlError {
     /// The gate stands as it stood.
     #[error(transparent)]
     Refused(#[from] ControlRefusal),
+    /// Limits stand as they stood: what is wrong with the limit or the file, in words.
+    #[error("{0}")]
+    Config(String),
     /// The connection broke, or this role may not ask: whether anything changed, the journal tells.
     #[error(transparent)]
     Connection(#[from] AttachError),
@@ -120,6 +124,7 @@ pub(crate) struct Connection {
     pub(crate) market: MarketReader,
     pub(crate) cache: CacheView,
     pub(crate) clock: Clock,
+    pub(crate) bells: Bells,
     /// Events between `last_seq` and the fresh ring, oldest first.
     pub(crate) missed: Vec<Vec<Words>>,
     /// Journal position from which on events are in the fresh ring.
@@ -149,13 +154,19 @@ impl Connection {
             (Packet::Welcome(welcome), fds) => (welcome, fds),
             _ => return Err(AttachError::Silent("expected a welcome")),
         };
-        let [intents_fd, events_fd, market_fd, cache_fd]: [OwnedFd; 4] =
-            fds.try_into().map_err(|_| AttachError::Silent("expected four descriptors with the welcome"))?;
+        let mut fds = fds.into_iter();
+        let (Some(intents_fd), Some(events_fd), Some(market_fd), Some(cache_fd)) =
+            (fds.next(), fds.next(), fds.next(), fds.next())
+        else {
+            return Err(AttachError::Silent("expected four descriptors with the welcome"));
+        };
         let intents_bytes = layout::intents_bytes(welcome.intents_slots, welcome.tape_slots);
         let intents = map_peer(intents_fd, intents_bytes, true)?;
         let events = map_peer(events_fd, layout::events_bytes(welcome.events_slots), false)?;
         layout::write_intents_header(&intents)?;
-        let market = MarketReader::new(&map_peer(market_fd, welcome.market_bytes as usize, false)?)?;
+        let market = map_peer(market_fd, welcome.market_bytes as usize, false)?;
+        let bells = Bells::new(&welcome, fds, &market)?;
+        let market = MarketReader::new(&market)?;
         let cache = map_peer(cache_fd, welcome.cache_bytes as usize, false)?;
         let cache = CacheView::new(cache.read_slots(0, cache.len_bytes() / SLOT_BYTES)?)?;
         let clock = Clock::from_calibration(layout::read_calibration(&events)?);
@@ -171,7 +182,7 @@ impl Connection {
         let socket = Arc::new(socket);
         let lost = Arc::new(AtomicBool::new(false));
         watch(Arc::clone(&socket), Arc::clone(&lost))?;
-        Ok(Self { socket, lost, welcome, intents, events, market, cache, clock, missed, begins_at })
+        Ok(Self { socket, lost, welcome, intents, events, market, cache, clock, bells, missed, begins_at })
     }
 
     /// Whether the gate is gone. Set by the watcher thread; a dead gate writes nothing.
@@ -187,12 +198,13 @@ impl Connection {
         let answer = receive(self.socket.as_fd(), Instant::now() + CONTROL_PATIENCE).and_then(|answer| {
             match answer.0 {
                 Packet::ControlDone(done) => Ok(Ok(done)),
-                Packet::ControlRefused(refusal) => Ok(Err(refusal)),
+                Packet::ControlRefused(refusal) => Ok(Err(refusal.into())),
+                Packet::ConfigRefused { text } => Ok(Err(ControlError::Config(text))),
                 _ => Err(AttachError::Silent("expected the control answer")),
             }
         });
         match answer {
-            Ok(answer) => Ok(answer?),
+            Ok(answer) => answer,
             Err(error) => {
                 let _ = rustix::net::shutdown(&*self.socket, rustix::net::Shutdown::Both);
                 Err(error.into())
@@ -211,6 +223,52 @@ impl Connection {
             Packet::NodeRefused { code, text } => Ok(Err((code, text))),
             _ => Err(AttachError::Silent("expected the answer about a node")),
         }
+    }
+}
+
+/// What wakes the gate's threads, where they may sleep.
+#[derive(Debug, Default)]
+pub(crate) struct Bells {
+    gate: Option<Bell>,
+    venue: Option<Bell>,
+}
+
+impl Bells {
+    fn new(
+        welcome: &Welcome,
+        mut fds: impl Iterator<Item = OwnedFd>,
+        market: &Mapping,
+    ) -> Result<Self, AttachError> {
+        let mut bell = |number: u8, thread: Parking| -> Result<Option<Bell>, AttachError> {
+            if welcome.bells < number {
+                return Ok(None);
+            }
+            let fd = fds.next().ok_or(AttachError::Silent("expected an eventfd with the welcome"))?;
+            Ok(Some(Bell::new(ParkedView::new(layout::market_parked(market, thread)?), fd)))
+        };
+        Ok(Self { gate: bell(1, Parking::Gate)?, venue: bell(2, Parking::Venue)? })
+    }
+
+    /// Something was published for the gate thread.
+    #[inline]
+    pub(crate) fn ring(&mut self) {
+        if let Some(bell) = &mut self.gate {
+            bell.ring_if_parked();
+        }
+    }
+
+    /// Something was published for both threads.
+    #[inline]
+    pub(crate) fn ring_all(&mut self) {
+        self.ring();
+        if let Some(bell) = &mut self.venue {
+            bell.ring_if_parked();
+        }
+    }
+
+    /// How often the gate thread had to be woken.
+    pub(crate) fn times_rung(&self) -> u64 {
+        self.gate.as_ref().map_or(0, Bell::times_rung)
     }
 }
 

@@ -5,6 +5,7 @@
 //!     64  counters, 128 words: one line group for each writing thread
 //!   1088  rejects by reason code, 128 words
 //!   2112  histograms: sum, maximum, 960 buckets each
+//!     ..  attached clients, two lines each (client_table)
 //! ```
 //!
 //! Every counter has one writing thread, so counting is a relaxed load and a relaxed store. A reader sees each word
@@ -12,6 +13,7 @@
 
 use std::path::Path;
 
+use crate::client_table::{self, ClientRow, TABLE_LINES, TableWriter};
 pub use crate::histogram::Histogram;
 use crate::histogram::{HISTOGRAM_LINES, HistogramWriter};
 use crate::layout::LAYOUT_HASH;
@@ -27,7 +29,8 @@ const REASONS: usize = 128;
 const COUNTERS_AT: usize = SLOT_BYTES;
 const REJECTS_AT: usize = COUNTERS_AT + COUNTERS * 8;
 const HISTOGRAMS_AT: usize = REJECTS_AT + REASONS * 8;
-const FILE_BYTES: usize = HISTOGRAMS_AT + Histo::ALL.len() * HISTOGRAM_LINES * SLOT_BYTES;
+const CLIENTS_AT: usize = HISTOGRAMS_AT + Histo::ALL.len() * HISTOGRAM_LINES * SLOT_BYTES;
+const FILE_BYTES: usize = CLIENTS_AT + TABLE_LINES * SLOT_BYTES;
 
 const _: () = assert!(REJECTS_AT == 1088 && HISTOGRAMS_AT == 2112);
 
@@ -96,8 +99,6 @@ named! {
         DedupEffectiveAgeNs = 20, "dedup_effective_age_ns";
         /// Gauge: gate time of the last sign of life, ns.
         HeartbeatNs = 22, "heartbeat_ns";
-        /// Gauge: clients quarantined for a fault and not yet gone.
-        QuarantinedClients = 23, "quarantined_clients";
         /// Venue reports that were not booked: they named no order, or repeated a fill.
         UnbookedReports = 24, "unbooked_reports";
         /// Gauge: slots waiting in all intent rings at the last look.
@@ -114,6 +115,10 @@ named! {
         Kills = 30, "kills";
         /// Times orders were cancelled because whoever watched them was gone.
         AbandonedCancels = 31, "abandoned_cancels";
+        /// Gauge: tier `power`: answers, reports and commands that wait for the disk.
+        HeldEntries = 40, "held_entries";
+        /// Tier `power`: answers, reports and commands that a failed disk kept from ever being shown.
+        Unreleased = 41, "unreleased";
         /// Live values taken into the node cache.
         NodeFeeds = 32, "node_feeds";
         /// Values taken into the node cache that were filled in afterwards.
@@ -130,6 +135,10 @@ named! {
         NodeSeries = 38, "node_series";
         /// Gauge: bytes of the node cache in use.
         NodeCacheBytes = 39, "node_cache_bytes";
+        /// Times the gate thread went to sleep until somebody woke it (`--wait park`).
+        Parks = 40, "parks";
+        /// Of these sleeps: ended by somebody who brought work, not by themselves.
+        ParksWoken = 41, "parks_woken";
 
         // The control thread.
         /// Gauge: clients attached.
@@ -144,6 +153,10 @@ named! {
         Epoch = 68, "epoch";
         /// Gauge: the gate's process id.
         GatePid = 69, "gate_pid";
+        /// Gauge: clients that were thrown out for a fault and have not come back since.
+        QuarantinedClients = 70, "quarantined_clients";
+        /// Clients detached because they did not read their events.
+        LaggingDetached = 71, "lagging_detached";
 
         // The archiver.
         /// Gauge: journal position up to which records are in the archive.
@@ -204,6 +217,7 @@ pub struct CountersWriter {
     counters: WriteSlots,
     rejects: WriteSlots,
     histograms: Vec<HistogramWriter>,
+    clients: TableWriter,
 }
 
 impl CountersWriter {
@@ -233,7 +247,18 @@ impl CountersWriter {
             counters: mapping.write_slots(COUNTERS_AT, COUNTERS / WORDS_PER_LINE)?,
             rejects: mapping.write_slots(REJECTS_AT, REASONS / WORDS_PER_LINE)?,
             histograms: Histo::ALL.iter().map(histogram).collect::<Result<_, _>>()?,
+            clients: TableWriter(mapping.write_slots(CLIENTS_AT, TABLE_LINES)?),
         })
+    }
+
+    /// Shows the client at place `at`. For the gate thread only.
+    pub fn show_client(&self, at: usize, row: &ClientRow) {
+        self.clients.set(at, row);
+    }
+
+    /// Shows that nobody is at place `at`. For the gate thread only.
+    pub fn hide_client(&self, at: usize) {
+        self.clients.clear(at);
     }
 
     /// Adds 1.
@@ -301,6 +326,7 @@ pub struct CountersReader {
     counters: ReadSlots,
     rejects: ReadSlots,
     histograms: Vec<ReadSlots>,
+    clients: ReadSlots,
 }
 
 impl CountersReader {
@@ -315,7 +341,14 @@ impl CountersReader {
             counters: mapping.read_slots(COUNTERS_AT, COUNTERS / WORDS_PER_LINE)?,
             rejects: mapping.read_slots(REJECTS_AT, REASONS / WORDS_PER_LINE)?,
             histograms: Histo::ALL.iter().map(histogram).collect::<Result<_, _>>()?,
+            clients: mapping.read_slots(CLIENTS_AT, TABLE_LINES)?,
         })
+    }
+
+    /// The attached clients, each with its place.
+    #[must_use]
+    pub fn clients(&self) -> Vec<(usize, ClientRow)> {
+        client_table::read(&self.clients)
     }
 
     /// A counter's value.

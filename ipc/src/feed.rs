@@ -120,6 +120,7 @@ impl FeedClient {
         if let Some(quote) = for_gate {
             self.quotes.push1(quote)?;
         }
+        self.connection.bells.ring_all();
         self.remember(first_position, words)
     }
 
@@ -149,7 +150,10 @@ impl FeedClient {
     pub fn publish_end(&mut self) -> Result<(), PublishError> {
         let end = TapeEnd { event: self.next_event - 1 }.encode();
         match self.tape.push1(&end)? {
-            Some(_) => Ok(()),
+            Some(_) => {
+                self.connection.bells.ring_all();
+                Ok(())
+            }
             None if self.connection.is_lost() => Err(PublishError::Lost),
             None => Err(PublishError::Wait),
         }
@@ -197,7 +201,10 @@ impl FeedClient {
         for word in words {
             loop {
                 match self.tape.push1(word) {
-                    Ok(Some(_)) => break,
+                    Ok(Some(_)) => {
+                        self.connection.bells.ring_all();
+                        break;
+                    }
                     Ok(None) if !self.connection.is_lost() => std::thread::sleep(Duration::from_micros(50)),
                     _ => return false,
                 }

@@ -67,7 +67,7 @@ impl HistogramWriter {
 }
 
 /// A copy of a histogram, taken while its writer goes on: every bucket is exact, but they are not of one instant.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Histogram {
     buckets: Vec<u64>,
     count: u64,

@@ -12,6 +12,7 @@
 //!   256  intents ring 1 consumed (by the venue)      market (the gate writes)
 //!   320  paced event                                    0  magic | layout hash | symbols | table version
 //!  4096  the ring, to the end                          64  latest event
+//!                                                     128  gate thread parked | 192  venue thread parked
 //!                                                    4096  symbol table, 64 bytes each
 //!                                                       .. one cell of 5 lines for each symbol
 //! ```
@@ -84,6 +85,9 @@ pub(crate) mod market {
     pub const SYMBOLS: usize = 16;
     pub const TABLE_VERSION: usize = 24;
     pub const LATEST: usize = 64;
+    pub const PARKED: [usize; 2] = [128, 192];
+
+    const _: () = assert!(PARKED[1] + super::SLOT_BYTES <= super::HEADER_BYTES);
 }
 
 const _: () = assert!(HEADER_BYTES.is_multiple_of(SLOT_BYTES) && CELL_BYTES == 320);
@@ -244,6 +248,31 @@ pub fn events_gate_state(events: &Mapping) -> Option<GateState> {
 /// [`SegmentError`] when the mapping is read-only or too small.
 pub fn events_gate_state_mut(events: &Mapping) -> Result<WriteWord, SegmentError> {
     events.write_word(events::GATE_STATE)
+}
+
+/// A thread of the gate that may sleep, and is woken by those who bring it work ([`crate::wake`]).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Parking {
+    /// The gate thread.
+    Gate = 0,
+    /// The venue's thread.
+    Venue = 1,
+}
+
+/// Whether `thread` is about to sleep or sleeps.
+///
+/// # Errors
+/// [`SegmentError`] when the mapping is too small.
+pub fn market_parked(market: &Mapping, thread: Parking) -> Result<ReadWord, SegmentError> {
+    market.read_word(market::PARKED[thread as usize])
+}
+
+/// The word behind [`market_parked`], for that thread to write.
+///
+/// # Errors
+/// As [`market_parked`], and [`SegmentError::ReadOnly`].
+pub fn market_parked_mut(market: &Mapping, thread: Parking) -> Result<WriteWord, SegmentError> {
+    market.write_word(market::PARKED[thread as usize])
 }
 
 /// Whether the gate waits for this client to read its events.

@@ -11,6 +11,8 @@ pub mod cell;
 #[cfg(not(loom))]
 pub mod client;
 #[cfg(not(loom))]
+pub mod client_table;
+#[cfg(not(loom))]
 pub mod clock;
 #[cfg(not(loom))]
 mod connection;
@@ -36,3 +38,4 @@ pub mod ring;
 pub mod segment;
 pub mod symbol;
 pub mod view;
+pub mod wake;

@@ -142,6 +142,8 @@ code_enum! {
         JournalFull = 71, "JOURNAL_FULL";
         /// No free order slot. Transient.
         OrderTableFull = 72, "ORDER_TABLE_FULL";
+        /// The journal's disk failed: no new orders until the gate is started again. Transient.
+        JournalFailed = 73, "JOURNAL_FAILED";
 
         /// Venue: a post-only order would have traded.
         WouldTake = 80, "WOULD_TAKE";
@@ -192,6 +194,7 @@ impl Reason {
                 | Self::VenueBusy
                 | Self::JournalFull
                 | Self::OrderTableFull
+                | Self::JournalFailed
         )
     }
 }

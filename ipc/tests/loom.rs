@@ -10,12 +10,15 @@ mod model;
 
 use std::collections::VecDeque;
 
+use loom::sync::Arc;
+use loom::sync::atomic::{AtomicU64, Ordering};
 use loom::thread;
 use model::{Receiver, Sender, message};
 use ringfence_ipc::cell::{self, CELL_SLOTS, CellWriter};
 use ringfence_ipc::msg::Words;
 use ringfence_ipc::ring::{Consumer, FaultKind, Producer, continuation_word, head_word, heap_ring};
 use ringfence_ipc::view::{WriteSlots, WriteWord};
+use ringfence_ipc::wake::Parked;
 
 const CAPACITY: usize = 4;
 
@@ -298,5 +301,60 @@ fn a_cell_whose_writer_lies_gives_nothing_or_what_was_announced() {
         // Words of a cell carry no mark of their own: a liar's value is a value, and it is taken whole or not at all.
         assert!(cell::read(&reader, 0).is_none_or(|value| value == [0; 7]));
         thread.join().unwrap();
+    });
+}
+
+#[test]
+fn no_wakeup_is_lost() {
+    explore(None, || {
+        let (mut producer, consumer) = heap_ring(CAPACITY, 0);
+        let parked = Parked::new(WriteWord::heap());
+        let mut view = parked.view();
+        let thread = thread::spawn(move || {
+            producer.push1(&[7; 7]).unwrap();
+            view.must_ring()
+        });
+        parked.announce();
+        let would_sleep = consumer.peek().unwrap().is_none();
+        let rang = thread.join().unwrap();
+        assert!(!would_sleep || rang, "the sleeper sleeps on work that nobody wakes it for");
+    });
+}
+
+#[test]
+fn a_burst_that_rings_once_leaves_nothing_behind() {
+    explore(None, || {
+        let (mut producer, mut consumer) = heap_ring(CAPACITY, 0);
+        let parked = Parked::new(WriteWord::heap());
+        let mut view = parked.view();
+        let rings = Arc::new(AtomicU64::new(0));
+        let rung = Arc::clone(&rings);
+        let thread = thread::spawn(move || {
+            for n in 1..=2 {
+                producer.push1(&[n; 7]).unwrap();
+                if view.must_ring() {
+                    rung.fetch_add(1, Ordering::Release);
+                }
+            }
+        });
+        // Two sleeps; a ring before or during one ends it, and is used up by that.
+        let (mut seen, mut heard) = (0, 0);
+        for _ in 0..2 {
+            parked.announce();
+            while let Some(head) = consumer.peek().unwrap() {
+                consumer.advance(head.slots);
+                seen += 1;
+            }
+            heard = rings.load(Ordering::Acquire).max(heard);
+            parked.retract();
+        }
+        parked.announce();
+        while let Some(head) = consumer.peek().unwrap() {
+            consumer.advance(head.slots);
+            seen += 1;
+        }
+        thread.join().unwrap();
+        let pending = rings.load(Ordering::Acquire) > heard;
+        assert!(seen == 2 || pending, "it sleeps for good with {seen} of 2 messages seen");
     });
 }

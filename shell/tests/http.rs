@@ -117,6 +117,7 @@ fn what_passes_by_itself_says_when_to_come_back() {
         (Reason::OrderRate, 429),
         (Reason::VenueBusy, 503),
         (Reason::JournalFull, 503),
+        (Reason::JournalFailed, 503),
         (Reason::Killed, 422),
     ] {
         shell.switches.refuse.store(reason as u64, Ordering::Relaxed);
@@ -406,4 +407,38 @@ fn a_slow_head_does_not_hold_others_up() {
     let began = Instant::now();
     assert_eq!(shell.get("/health").status, 200);
     assert!(began.elapsed() < Duration::from_secs(2));
+}
+
+#[test]
+fn limits_are_listed_and_set() {
+    let shell = start();
+    let empty = shell.get("/api/limits").json();
+    assert_eq!((empty["config_version"].as_u64(), empty["items"].as_array().unwrap().len()), (Some(0), 0));
+    let set = |body: &str| shell.post("/api/limits", body);
+    let done = set(r#"{"scope":"strategy","of":"momentum","limit":"max_open_orders","value":5}"#);
+    assert_eq!((done.status, done.json()["config_version"].as_u64()), (200, Some(1)));
+    let listed = shell.get("/api/limits").json();
+    let item = &listed["items"][0];
+    assert_eq!(listed["config_version"], 1);
+    assert_eq!((&item["scope"], &item["name"]), (&"strategy".into(), &"momentum".into()));
+    assert_eq!((&item["limit"], &item["value"]), (&"max_open_orders".into(), &5.into()));
+    assert_eq!(item["observed"], 0);
+    for (body, status, said) in [
+        (r#"{"limit":"max_open_order","value":5}"#, 422, "unknown key"),
+        (r#"{"limit":"max_open_orders","value":"many"}"#, 422, "whole number"),
+        (r#"{"scope":"strategy","limit":"max_open_orders","value":5}"#, 400, "of is required"),
+        (r#"{"scope":"strategy","of":"nobody","limit":"max_open_orders","value":5}"#, 400, "strategy"),
+        (r#"{"scope":"symbol","of":"XRPUSDT","limit":"max_order_qty","value":"5 XRP"}"#, 400, "symbol table"),
+        (r#"{"scope":"account","of":"x","limit":"max_gross_notional","value":"5 USDT"}"#, 400, "number"),
+        (r#"{"scope":"planet","limit":"max_open_orders","value":5}"#, 400, "must be one of"),
+        (r#"{"limit":"max_open_orders"}"#, 400, "value is required"),
+        (r#"{"value":5}"#, 400, "limit is required"),
+    ] {
+        let answer = set(body);
+        assert_eq!(answer.status, status, "{body}: {}", answer.body);
+        assert!(answer.body.contains(said), "{body}: {}", answer.body);
+    }
+    let reload = shell.post("/api/config/reload", "");
+    assert_eq!((reload.status, &reload.json()["error"]), (422, &"config_refused".into()));
+    assert_eq!(shell.get("/api/limits").json()["config_version"], 1, "nothing has changed");
 }

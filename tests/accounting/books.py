@@ -11,7 +11,10 @@ MONEY_DECIMALS = 16
 FEE_TO_MONEY = 10**8
 
 # A journal position counts 64-byte slots; a record's kind says how many it takes.
-RECORD_SLOTS = {"boot": 2, "symbol": 1, "strategy": 1, "attach": 1, "limit": 1, "control": 1, "mark": 1, "close": 1, "capacity": 1}
+RECORD_SLOTS = {
+    "boot": 2, "symbol": 1, "strategy": 1, "attach": 1, "limit": 1, "control": 1, "mark": 1, "close": 1, "capacity": 1,
+    "config": 1,
+}
 FLAG_BY_KEY = 1
 FLAG_OPERATOR = 4
 

@@ -82,6 +82,15 @@ impl Process {
         self.child.wait().expect("a child can be waited for");
     }
 
+    /// Sends it a signal.
+    ///
+    /// # Panics
+    /// When it cannot be sent.
+    pub fn signal(&self, signal: Signal) {
+        let pid = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw).expect("a child has a pid");
+        kill_process(pid, signal).expect("a child can be signalled");
+    }
+
     /// Asks it to stop with SIGTERM and returns how it ended.
     ///
     /// # Panics

@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use ringfence_core::config::{
-    CacheConfig, CapacityConfig, ClientConfig, CoreConfig, JournalConfig, Limits, PaperModel, StormConfig,
-    StrategyConfig, SymbolConfig, VenueKind, Wait,
+    CacheConfig, CapacityConfig, ClientConfig, CoreConfig, JournalConfig, Limits, OperatorConfig, PaperModel,
+    ShellSection, StormConfig, StrategyConfig, SymbolConfig, VenueKind, Wait,
 };
 use ringfence_core::runtime::Core;
 use ringfence_core::summary::Summary;
@@ -55,7 +55,7 @@ impl World {
     /// # Panics
     /// When it cannot be written.
     pub fn save(&self) {
-        let text = toml::to_string_pretty(&self.config).expect("a configuration is TOML");
+        let text = self.config.to_toml();
         std::fs::write(self.config_path(), text).expect("the configuration can be written");
     }
 
@@ -174,11 +174,19 @@ fn small(data_dir: PathBuf, run_dir: PathBuf) -> CoreConfig {
     CoreConfig {
         data_dir,
         run_dir,
+        currency: "USDT".into(),
         wait: Wait::Backoff,
         pin: None,
         venue: VenueKind::Paper,
         lockstep: None,
-        journal: JournalConfig { hot_bytes: 1 << 20, segment_bytes: 16 << 20, min_free_bytes: 16 << 20 },
+        journal: JournalConfig {
+            hot_bytes: 1 << 20,
+            segment_bytes: 16 << 20,
+            min_free_bytes: 16 << 20,
+            // Many lives begin at a checkpoint, and many at the first record.
+            checkpoint_bytes: 256 << 10,
+            ..JournalConfig::default()
+        },
         capacity: CapacityConfig {
             order_slots: 4096,
             max_strategies: 16,
@@ -187,12 +195,16 @@ fn small(data_dir: PathBuf, run_dir: PathBuf) -> CoreConfig {
             intents_slots: 256,
             events_slots: 1024,
             tape_slots: 1024,
+            ..CapacityConfig::default()
         },
         cache: CacheConfig { budget_bytes: 1 << 20, max_series: 64 },
         paper: PaperModel { latency_ns: 50_000, jitter_ns: 10_000, ..PaperModel::default() },
         limits: Limits::default(),
         storm: StormConfig::default(),
         kill_cancels_orders: true,
+        shell: ShellSection::default(),
+        accounts: Vec::new(),
+        operator: OperatorConfig::default(),
         symbols: vec![SymbolConfig {
             name: "BTCUSDT".into(),
             tick: "0.01".into(),
@@ -203,8 +215,8 @@ fn small(data_dir: PathBuf, run_dir: PathBuf) -> CoreConfig {
         }],
         strategies: vec![StrategyConfig {
             name: "hammer".into(),
-            account: 0,
             limits: Limits { dedup_quota: Some(16_384), ..Limits::default() },
+            ..StrategyConfig::default()
         }],
         clients: ["strategy", "operator", "feed", "observer"].map(anybody).into(),
     }

@@ -25,6 +25,8 @@ pub fn json(position: u64, record: &Record) -> Value {
             "config_version": limit.config_version})
         }
         Record::Control(control) => control_json(control),
+        Record::Config(c) => json!({"kind": "config", "origin": c.origin.name(), "version": c.version,
+            "changes": c.changes, "client": c.client, "digest": format!("{:032x}", c.digest), "now_ns": c.now_ns}),
         Record::Capacity(c) => json!({"kind": "capacity", "order_slots": c.order_slots,
             "max_positions": c.max_positions, "max_symbols": c.max_symbols, "max_strategies": c.max_strategies,
             "max_accounts": c.max_accounts, "now_ns": c.now_ns}),
@@ -41,7 +43,8 @@ pub fn json(position: u64, record: &Record) -> Value {
     value
 }
 
-fn control_json(c: &ControlRecord) -> Value {
+/// An operator's or the gate's own act.
+pub fn control_json(c: &ControlRecord) -> Value {
     let mut value = match c.control {
         ControlKind::SetMode(mode) => json!({"control": "set_mode", "mode": mode.name()}),
         ControlKind::Storm { state, cause, observed, threshold } => json!({"control": "storm",
@@ -81,11 +84,12 @@ fn report_json(r: &Report) -> Value {
         "reason": r.reason.name(), "ts_ns": r.ts_ns, "venue_ts_ns": r.venue_ts_ns, "key_low": r.key_low})
 }
 
-fn text(bytes: &[u8]) -> String {
+pub fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).trim_end_matches('\0').to_owned()
 }
 
-fn role(role: Role) -> &'static str {
+/// The stable word for a role.
+pub fn role(role: Role) -> &'static str {
     match role {
         Role::Strategy => "strategy",
         Role::Operator => "operator",
@@ -95,7 +99,7 @@ fn role(role: Role) -> &'static str {
     }
 }
 
-fn intent(kind: IntentKind) -> &'static str {
+pub fn intent(kind: IntentKind) -> &'static str {
     match kind {
         IntentKind::New => "new",
         IntentKind::Cancel => "cancel",
@@ -105,7 +109,7 @@ fn intent(kind: IntentKind) -> &'static str {
     }
 }
 
-fn side(side: Side) -> &'static str {
+pub fn side(side: Side) -> &'static str {
     match side {
         Side::Buy => "BUY",
         Side::Sell => "SELL",
@@ -119,7 +123,7 @@ fn order_type(order_type: OrderType) -> &'static str {
     }
 }
 
-fn tif(tif: Tif) -> &'static str {
+pub fn tif(tif: Tif) -> &'static str {
     match tif {
         Tif::Gtc => "GTC",
         Tif::Ioc => "IOC",
@@ -135,7 +139,7 @@ fn outcome(outcome: Outcome) -> &'static str {
     }
 }
 
-fn report_kind(kind: ReportKind) -> &'static str {
+pub fn report_kind(kind: ReportKind) -> &'static str {
     match kind {
         ReportKind::Accepted => "accepted",
         ReportKind::Fill => "fill",
@@ -149,7 +153,7 @@ fn report_kind(kind: ReportKind) -> &'static str {
     }
 }
 
-fn state(state: OrderState) -> &'static str {
+pub fn state(state: OrderState) -> &'static str {
     match state {
         OrderState::PendingNew => "PENDING_NEW",
         OrderState::Accepted => "ACCEPTED",

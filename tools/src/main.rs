@@ -1,11 +1,16 @@
 //! The one Ringfence binary: it starts itself as every process of the product.
 
 mod child;
+mod config_cmd;
 mod core_cmd;
 mod demo;
+mod doctor;
+mod dump;
 mod export;
 mod http_cmd;
 mod journal_cmd;
+mod limits_cmd;
+mod look;
 mod operate_cmd;
 mod place;
 mod replay_cmd;
@@ -37,6 +42,12 @@ enum Command {
     Shell(shell_cmd::ShellArgs),
     /// Run the sample strategy over shared memory.
     Demo(demo::DemoArgs),
+    /// Watch a running gate: rates, latencies, rings, modes.
+    Top(look::top::TopArgs),
+    /// Show everything a run left, of a gate that lives or one that is dead.
+    Inspect(look::inspect::InspectArgs),
+    /// Say what this machine lacks, and what to do about it.
+    Doctor(doctor::DoctorArgs),
     /// Place an order through a running shell.
     Order(http_cmd::OrderArgs),
     /// Cancel an order through a running shell.
@@ -51,6 +62,11 @@ enum Command {
     Rearm(operate_cmd::RearmArgs),
     /// Show what passes, or set the mode.
     Mode(operate_cmd::ModeArgs),
+    /// Check and show configurations, or tell a running gate to read its own again.
+    #[command(subcommand)]
+    Config(config_cmd::ConfigCommand),
+    /// Show the limits in force, or set one.
+    Limits(limits_cmd::LimitsArgs),
     /// Read the journal of a run.
     #[command(subcommand)]
     Journal(journal_cmd::JournalCommand),
@@ -68,6 +84,13 @@ fn main() -> std::process::ExitCode {
         .with_target(false)
         .init();
     let outcome = match Cli::parse().command {
+        Command::Doctor(args) => match doctor::run(&args) {
+            Ok(true) => Ok(()),
+            Ok(false) => return std::process::ExitCode::FAILURE,
+            Err(error) => Err(error),
+        },
+        Command::Top(args) => look::top::run(&args),
+        Command::Inspect(args) => look::inspect::run(&args),
         Command::Up(args) => up::run(args),
         Command::Core(args) => core_cmd::run(&args),
         Command::Shell(args) => shell_cmd::run(args),
@@ -79,6 +102,8 @@ fn main() -> std::process::ExitCode {
         Command::Halt(args) => operate_cmd::halt(&args),
         Command::Rearm(args) => operate_cmd::rearm(&args),
         Command::Mode(args) => operate_cmd::mode(&args),
+        Command::Config(command) => config_cmd::run(&command),
+        Command::Limits(args) => limits_cmd::run(&args),
         Command::Journal(command) => journal_cmd::run(&command),
         Command::Replay(args) => replay_cmd::run(&args),
     };

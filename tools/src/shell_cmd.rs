@@ -8,10 +8,10 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::Args;
-use ringfence_core::config::CoreConfig;
 use ringfence_shell::feed::{PlayerConfig, SourceConfig, Speed, play};
 use ringfence_shell::{ShellConfig, serve};
 
+use crate::config_cmd::{Set, source};
 use crate::{place, stop};
 
 /// Arguments of `ringfence shell`.
@@ -21,21 +21,23 @@ pub struct ShellArgs {
     /// The core's configuration file: says where its socket, journal and counters are.
     #[arg(long)]
     config: PathBuf,
-    /// Where to listen (loopback).
-    #[arg(long, default_value = "127.0.0.1:8080")]
-    bind: SocketAddr,
+    /// Where to listen (loopback); short for `--set shell.bind=`.
+    #[arg(long)]
+    bind: Option<SocketAddr>,
     /// Write the address here once ready.
     #[arg(long)]
     address_file: Option<PathBuf>,
-    /// Market from a recording; default: a simulated market.
+    /// Market from a recording; short for `--set shell.replay=`.
     #[arg(long)]
     replay: Option<PathBuf>,
-    /// Speed of the replay.
-    #[arg(long, default_value = "1")]
-    speed: Speed,
-    /// Seed of the simulated market.
-    #[arg(long, default_value_t = 1)]
-    seed: u64,
+    /// Speed of the replay; short for `--set shell.speed=`.
+    #[arg(long)]
+    speed: Option<Speed>,
+    /// Seed of the simulated market; short for `--set shell.seed=`.
+    #[arg(long)]
+    seed: Option<u64>,
+    #[command(flatten)]
+    set: Set,
     /// Stop when the process that started this one dies.
     #[arg(long, hide = true)]
     supervised: bool,
@@ -43,18 +45,23 @@ pub struct ShellArgs {
 
 pub fn run(args: ShellArgs) -> anyhow::Result<()> {
     let stop = if args.supervised { stop::supervised()? } else { stop::flag()? };
-    let core = CoreConfig::load(&args.config)?;
+    let core = source(&args.config, args.flags()).load()?.config;
+    let shell = &core.shell;
     let player = PlayerConfig {
         socket: core.socket_path(),
-        source: match &args.replay {
+        source: match &shell.replay {
             Some(path) => SourceConfig::Recording(path.clone()),
-            None => SourceConfig::Simulated { seed: args.seed },
+            None => SourceConfig::Simulated { seed: shell.seed },
         },
-        speed: args.speed,
+        speed: shell.speed.parse().map_err(|error| anyhow::anyhow!("`shell.speed`: {error}"))?,
     };
     let config = ShellConfig {
-        bind: args.bind,
-        market_source: if args.replay.is_some() { "replay" } else { "sim" }.to_owned(),
+        bind: shell.bind.parse().context("`shell.bind` must be ADDR:PORT")?,
+        account: shell.account,
+        manual_strategy: shell.manual_strategy.clone(),
+        market_symbol: shell.market_symbol.clone(),
+        stale_after: Duration::from_millis(shell.stale_after_ms),
+        market_source: if shell.replay.is_some() { "replay" } else { "sim" }.to_owned(),
         ..ShellConfig::new(&core.run_dir, core.journal_dir())
     };
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -94,6 +101,20 @@ pub fn run(args: ShellArgs) -> anyhow::Result<()> {
         "market source stopped"
     );
     Ok(())
+}
+
+impl ShellArgs {
+    /// The short flags as what they are short for, and the long ones after them.
+    fn flags(&self) -> Vec<(String, String)> {
+        let short = [
+            ("shell.bind", self.bind.map(|bind| bind.to_string())),
+            ("shell.replay", self.replay.as_ref().map(|path| path.display().to_string())),
+            ("shell.speed", self.speed.map(|speed| speed.to_string())),
+            ("shell.seed", self.seed.map(|seed| seed.to_string())),
+        ];
+        let short = short.into_iter().filter_map(|(key, value)| Some((key.to_owned(), value?)));
+        short.chain(self.set.pairs.iter().cloned()).collect()
+    }
 }
 
 async fn until(stop: Arc<AtomicBool>) {

@@ -23,6 +23,14 @@ pub fn kill_switch() -> anyhow::Result<Arc<AtomicUsize>> {
     Ok(switch)
 }
 
+/// A flag that SIGHUP sets: read the configuration again.
+pub fn hangup() -> anyhow::Result<Arc<AtomicBool>> {
+    let flag = Arc::new(AtomicBool::new(false));
+    signal_hook::flag::register(signal_hook::consts::SIGHUP, Arc::clone(&flag))
+        .context("cannot handle signals")?;
+    Ok(flag)
+}
+
 /// For children of `up`: Ctrl-C in a terminal reaches the whole group, but only `up` decides the order of stopping; and
 /// a supervisor that is killed takes its children along.
 pub fn supervised() -> anyhow::Result<Arc<AtomicBool>> {

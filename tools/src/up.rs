@@ -9,13 +9,14 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, bail, ensure};
 use clap::{Args, ValueEnum};
 use ringfence_core::config::{
-    ClientConfig, CoreConfig, JournalConfig, Levels, Limits, Lockstep, PaperModel, StormConfig,
-    StrategyConfig, SymbolConfig, VenueKind, Wait,
+    ClientConfig, CoreConfig, JournalConfig, Levels, Limits, OperatorConfig, PaperModel, ShellSection,
+    StormConfig, StrategyConfig, SymbolConfig, VenueKind, Wait,
 };
 use ringfence_ipc::counters::{Counter, CountersReader};
 use serde_json::Value;
 
 use crate::child::Supervised;
+use crate::config_cmd::{Set, source};
 use crate::{place, stop};
 
 /// How long a process may take to become ready.
@@ -39,9 +40,9 @@ pub struct UpArgs {
     /// Market from a recording of Binance combined streams (gzip or plain); default: a simulated market.
     #[arg(long, value_name = "FILE")]
     replay: Option<PathBuf>,
-    /// Speed of the replay: a factor, or `max`.
-    #[arg(long, default_value = "1", value_name = "X|max")]
-    speed: ringfence_shell::feed::Speed,
+    /// Speed of the replay: a factor, or `max` (default: 1).
+    #[arg(long, value_name = "X|max")]
+    speed: Option<ringfence_shell::feed::Speed>,
     /// Decide in turns with the recording: same recording, same seed, same result.
     #[arg(long, requires = "replay")]
     lockstep: bool,
@@ -51,30 +52,55 @@ pub struct UpArgs {
     /// End with one JSON line on standard output.
     #[arg(long)]
     json: bool,
-    /// Where the shell listens. Development mode: loopback only, no login.
-    #[arg(long, default_value = "127.0.0.1:8080", value_name = "ADDR:PORT")]
-    bind: SocketAddr,
+    /// Where the shell listens (default: 127.0.0.1:8080). Development mode: loopback only, no login.
+    #[arg(long, value_name = "ADDR:PORT")]
+    bind: Option<SocketAddr>,
     /// CPU to pin the gate thread to.
     #[arg(long, value_name = "CPU")]
     pin: Option<usize>,
-    /// How the idle gate thread waits.
-    #[arg(long, value_enum, default_value_t = WaitArg::Backoff)]
-    wait: WaitArg,
+    /// How the idle gate thread waits (default: backoff).
+    #[arg(long, value_enum)]
+    wait: Option<WaitArg>,
     /// Keep the run here, and continue it if it exists (default: a fresh run under the state directory).
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
-    /// Seed of everything random.
-    #[arg(long, default_value_t = 1)]
-    seed: u64,
+    /// What a decision survives before it is shown: process (`kill -9`) or power (the loss of power) (default:
+    /// process).
+    #[arg(long, value_parser = ["process", "power"])]
+    tier: Option<String>,
+    /// Seed of everything random (default: 1).
+    #[arg(long)]
+    seed: Option<u64>,
+    /// Run with this configuration instead of the one for development; data_dir and run_dir are the run's own.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    #[command(flatten)]
+    set: Set,
 }
 
+/// How an idle gate thread waits.
 #[derive(Clone, Copy, ValueEnum)]
-enum WaitArg {
+pub enum WaitArg {
+    /// Spin, yield, then sleep up to 50 us at a time.
     Backoff,
+    /// Never give the CPU up; needs one to spare.
     Spin,
+    /// Spin, yield, then sleep until somebody brings work.
+    Park,
 }
 
-fn parse_duration(text: &str) -> Result<Duration, String> {
+impl WaitArg {
+    /// As the core's configuration says it.
+    pub const fn wait(self) -> Wait {
+        match self {
+            Self::Backoff => Wait::Backoff,
+            Self::Spin => Wait::Spin,
+            Self::Park => Wait::Park,
+        }
+    }
+}
+
+pub fn parse_duration(text: &str) -> Result<Duration, String> {
     let (digits, unit) = text.split_at(text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len()));
     let count: u64 = digits.parse().map_err(|_| format!("`{text}` is no duration: write 90s, 5m or 1h"))?;
     match unit {
@@ -87,14 +113,6 @@ fn parse_duration(text: &str) -> Result<Duration, String> {
 }
 
 pub fn run(args: UpArgs) -> anyhow::Result<()> {
-    ensure!(
-        args.bind.ip().is_loopback(),
-        "{} is not a loopback address: development mode has no login, so it serves this machine only",
-        args.bind
-    );
-    if let Some(path) = &args.replay {
-        ensure!(path.is_file(), "{} is not a file: give --replay a recording", path.display());
-    }
     let stop = stop::flag()?;
     let data = match &args.data {
         Some(dir) => {
@@ -103,20 +121,85 @@ pub fn run(args: UpArgs) -> anyhow::Result<()> {
         }
         None => place::new_run()?,
     };
-    let config = core_config(&args, &data)?;
-    let config_path = data.join("core.toml");
-    std::fs::write(&config_path, toml::to_string_pretty(&config)?)
-        .with_context(|| format!("cannot write {}", config_path.display()))?;
-    let mut group = Group::start(&args, &config, &config_path, &stop)?;
+    let run = Run::prepare(&args, &data)?;
+    let mut group = Group::start(&args, &run, &stop)?;
     let outcome = if stop.load(Ordering::Relaxed) { Ok(()) } else { group.watch(&args, &stop) };
     let stopped = group.stop();
     outcome?;
     stopped?;
-    report(&args, &config)
+    report(&args, &run.config)
 }
 
-/// What `up` runs with; written to the run's directory, where `replay` and a curious user find it.
-fn core_config(args: &UpArgs, data: &Path) -> anyhow::Result<CoreConfig> {
+/// What a run's processes are started with.
+struct Run {
+    file: PathBuf,
+    flags: Vec<(String, String)>,
+    config: CoreConfig,
+}
+
+impl Run {
+    /// Writes the development configuration to the run's directory, unless another file is given, and checks what the
+    /// file, the environment and the flags give together.
+    fn prepare(args: &UpArgs, data: &Path) -> anyhow::Result<Self> {
+        let file = match &args.config {
+            Some(file) => file.canonicalize().with_context(|| format!("cannot read {}", file.display()))?,
+            None => {
+                let file = data.join("core.toml");
+                std::fs::write(&file, development(data)?.to_toml())
+                    .with_context(|| format!("cannot write {}", file.display()))?;
+                file
+            }
+        };
+        let flags = args.flags(data)?;
+        let config = source(&file, flags.clone()).load()?.config;
+        let bind: SocketAddr = config.shell.bind.parse().context("`shell.bind` must be ADDR:PORT")?;
+        ensure!(
+            bind.ip().is_loopback(),
+            "{bind} is not a loopback address: development mode has no login, so it serves this machine only"
+        );
+        if let Some(path) = &config.shell.replay {
+            ensure!(path.is_file(), "{} is not a file: give --replay a recording", path.display());
+        }
+        Ok(Self { file, flags, config })
+    }
+
+    /// The arguments of one of its processes.
+    fn process(&self, name: &str) -> Vec<String> {
+        let file = self.file.display().to_string();
+        let head = [name.to_owned(), "--supervised".to_owned(), "--config".to_owned(), file];
+        let flags = self.flags.iter().flat_map(|(key, value)| ["--set".to_owned(), format!("{key}={value}")]);
+        head.into_iter().chain(flags).collect()
+    }
+}
+
+impl UpArgs {
+    /// The flags as keys of the configuration.
+    fn flags(&self, data: &Path) -> anyhow::Result<Vec<(String, String)>> {
+        let text = |path: &Path| path.display().to_string();
+        let seed = self.seed.map(|seed| seed.to_string());
+        let lockstep = |value: String| self.lockstep.then_some(value);
+        let wait = self.wait.and_then(|wait| wait.to_possible_value()).map(|wait| wait.get_name().to_owned());
+        let flags = [
+            ("data_dir", Some(text(data))),
+            ("run_dir", Some(text(&place::run_dir(data)?))),
+            ("wait", wait),
+            ("journal.tier", self.tier.clone()),
+            ("pin", self.pin.map(|cpu| cpu.to_string())),
+            ("lockstep.strategies", lockstep(u8::from(self.demo).to_string())),
+            ("lockstep.seed", lockstep(self.seed.unwrap_or(1).to_string())),
+            ("paper.seed", seed.clone()),
+            ("shell.seed", seed),
+            ("shell.bind", self.bind.map(|bind| bind.to_string())),
+            ("shell.replay", self.replay.as_deref().map(text)),
+            ("shell.speed", self.speed.map(|speed| speed.to_string())),
+        ];
+        let short = flags.into_iter().filter_map(|(key, value)| Some((key.to_owned(), value?)));
+        Ok(short.chain(self.set.pairs.iter().cloned()).collect())
+    }
+}
+
+/// What `up` runs with unless it is given a file; written to the run's directory, where a curious user finds it.
+fn development(data: &Path) -> anyhow::Result<CoreConfig> {
     let uid = rustix::process::getuid().as_raw();
     let client = |role: &str, name: &str| ClientConfig {
         role: role.into(),
@@ -135,7 +218,6 @@ fn core_config(args: &UpArgs, data: &Path) -> anyhow::Result<CoreConfig> {
     };
     let strategy = |name: &str| StrategyConfig {
         name: name.into(),
-        account: 0,
         limits: Limits {
             max_gross_notional: Some("2000000".into()),
             max_open_orders: Some(1000),
@@ -145,21 +227,22 @@ fn core_config(args: &UpArgs, data: &Path) -> anyhow::Result<CoreConfig> {
             cancel_burst: Some(10_000),
             ..Limits::default()
         },
+        ..StrategyConfig::default()
     };
     Ok(CoreConfig {
         data_dir: data.to_owned(),
         run_dir: place::run_dir(data)?,
-        wait: match args.wait {
-            WaitArg::Backoff => Wait::Backoff,
-            WaitArg::Spin => Wait::Spin,
-        },
-        pin: args.pin,
+        currency: "USDT".into(),
+        wait: Wait::Backoff,
+        pin: None,
         venue: VenueKind::Paper,
-        lockstep: args.lockstep.then(|| Lockstep { strategies: usize::from(args.demo), seed: args.seed }),
+        lockstep: None,
         journal: JournalConfig { hot_bytes: 64 << 20, segment_bytes: 64 << 20, ..JournalConfig::default() },
         capacity: Default::default(),
         cache: Default::default(),
-        paper: PaperModel { seed: args.seed, ..PaperModel::default() },
+        paper: PaperModel::default(),
+        shell: ShellSection::default(),
+        accounts: Vec::new(),
         limits: Limits {
             max_order_notional: Some("1000000".into()),
             max_gross_notional: Some("10000000".into()),
@@ -176,6 +259,7 @@ fn core_config(args: &UpArgs, data: &Path) -> anyhow::Result<CoreConfig> {
             ..StormConfig::default()
         },
         kill_cancels_orders: true,
+        operator: OperatorConfig::default(),
         symbols: vec![symbol("BTCUSDT", "0.00001", "10"), symbol("ETHUSDT", "0.0001", "200")],
         strategies: vec![strategy("manual"), strategy("demo")],
         clients: vec![
@@ -196,12 +280,10 @@ struct Group {
 }
 
 impl Group {
-    fn start(args: &UpArgs, config: &CoreConfig, path: &Path, stop: &AtomicBool) -> anyhow::Result<Self> {
+    fn start(args: &UpArgs, run: &Run, stop: &AtomicBool) -> anyhow::Result<Self> {
         let text = |path: &Path| path.display().to_string();
-        let mut core = Supervised::start(
-            "core",
-            vec!["core".into(), "--supervised".into(), "--config".into(), text(path)],
-        )?;
+        let config = &run.config;
+        let mut core = Supervised::start("core", run.process("core"))?;
         let counters = config.counters_path();
         let socket = config.socket_path();
         wait_until("core", &mut core, stop, || socket.exists() && attached(&counters).is_some())?;
@@ -219,13 +301,8 @@ impl Group {
         let address = text(&config.data_dir.join("shell.addr"));
         let _ = std::fs::remove_file(&address);
         let _ = std::fs::remove_file(place::feed_report(&config.data_dir));
-        let mut shell_args: Vec<String> =
-            vec!["shell".into(), "--supervised".into(), "--config".into(), text(path)];
-        shell_args.extend(["--bind".into(), args.bind.to_string(), "--address-file".into(), address.clone()]);
-        shell_args.extend(["--speed".into(), args.speed.to_string(), "--seed".into(), args.seed.to_string()]);
-        if let Some(file) = &args.replay {
-            shell_args.extend(["--replay".into(), text(file)]);
-        }
+        let mut shell_args = run.process("shell");
+        shell_args.extend(["--address-file".into(), address.clone()]);
         let mut shell = Supervised::start("shell", shell_args)?;
         wait_until("shell", &mut shell, stop, || {
             std::fs::metadata(&address).is_ok_and(|file| file.len() > 0)

@@ -94,6 +94,12 @@ impl GateProcess {
         Ok(Client::attach_patiently(options, PATIENCE)?)
     }
 
+    /// Where it listens.
+    #[must_use]
+    pub fn socket(&self) -> PathBuf {
+        self.config.socket_path()
+    }
+
     /// The gate's counters now.
     #[must_use]
     pub fn tally(&self) -> Tally {
@@ -216,12 +222,14 @@ venue = "null"
 [capacity]
 intents_slots = {INTENTS_SLOTS}
 events_slots = {EVENTS_SLOTS}
+max_strategies = 128
+max_clients = 128
 
 [limits]
-max_order_notional = "1000000"
-max_gross_notional = "10000000000"
-price_collar_bps = 500
-reference_max_age_ms = 86400000
+max_order_notional = "1000000 USDT"
+max_gross_notional = "10000000000 USDT"
+price_collar = "500 bps"
+reference_max_age = "24 h"
 
 [[symbol]]
 name = "BTCUSDT"
@@ -229,23 +237,23 @@ tick = "0.01"
 lot = "0.00001"
 price_scale = 2
 qty_scale = 5
-limits.max_position_qty = "10000"
+limits.max_position_qty = "10000 BTC"
 
 [[strategy]]
 name = "bench"
 
 [strategy.limits]
-max_order_qty = "10"
-max_position_qty = "1000"
-max_gross_notional = "1000000000"
-order_rate_per_s = 1000000000
+max_order_qty = "10 BTC"
+max_position_qty = "1000 BTC"
+max_gross_notional = "1000000000 USDT"
+order_rate = "1000000000 /s"
 order_burst = 1000000000
 max_open_orders = 10000
 dedup_quota = {live_keys}
 
 [[client]]
 role = "strategy"
-name = "bench"
+name = "*"
 uid = {uid}
 
 [[client]]

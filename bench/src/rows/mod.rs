@@ -6,8 +6,10 @@ pub mod gate_process;
 mod journal;
 mod noise;
 mod pipeline;
+mod recovery;
 pub mod ring;
 pub mod rtrb;
+pub mod strategies;
 pub mod uds;
 
 use anyhow::{Result, ensure};
@@ -52,12 +54,24 @@ pub const ALL: &[(&str, Measure)] = &[
     ("pipeline_inproc", |bench, name| pipeline::measure(bench, name, KEYS_64K)),
     ("pipeline_inproc_1m", |bench, name| pipeline::measure(bench, name, KEYS_1M)),
     ("journal_append", journal::measure),
+    ("recovery_10m", recovery::measure),
     ("cache_rtt", |bench, name| cache::round_trips(bench, name)),
     ("cache_feed", cache::feed),
     ("cache_window_60", cache::window),
     ("peer_rtrb", peer_rtrb),
     ("peer_uds", peer_uds),
     ("peer_uds_spinning", peer_uds_spinning),
+];
+
+/// Rows of `--sweep`, which would make the usual run too long.
+pub const SWEEP: &[(&str, Measure)] = &[
+    ("strategies_1", |bench, name| strategies::measure(bench, name, 1)),
+    ("strategies_2", |bench, name| strategies::measure(bench, name, 2)),
+    ("strategies_4", |bench, name| strategies::measure(bench, name, 4)),
+    ("strategies_8", |bench, name| strategies::measure(bench, name, 8)),
+    ("strategies_16", |bench, name| strategies::measure(bench, name, 16)),
+    ("strategies_32", |bench, name| strategies::measure(bench, name, 32)),
+    ("strategies_64", |bench, name| strategies::measure(bench, name, 64)),
 ];
 
 fn raw_line(bench: &mut Bench, name: &'static str) -> Result<Vec<Row>> {
@@ -88,16 +102,20 @@ fn peer_uds_spinning(bench: &mut Bench, name: &'static str) -> Result<Vec<Row>> 
     measure(name, &mut subject, &mut bench.raw, &mut bench.raw_total, bench.options.row_time())
 }
 
-/// The rows that `only` names, or all.
+/// The rows that `only` names; without names all of them, or with `sweep` those of the sweep.
 ///
 /// # Errors
 /// A name that no row has.
-pub fn selected(only: &[String]) -> Result<Vec<(&'static str, Measure)>> {
+pub fn selected(only: &[String], sweep: bool) -> Result<Vec<(&'static str, Measure)>> {
+    let every = || ALL.iter().chain(SWEEP);
     for name in only {
-        let known: Vec<&str> = ALL.iter().map(|(known, _)| *known).collect();
+        let known: Vec<&str> = every().map(|(known, _)| *known).collect();
         ensure!(known.contains(&name.as_str()), "no row `{name}`; there are {}", known.join(", "));
     }
-    Ok(ALL.iter().filter(|(name, _)| only.is_empty() || only.iter().any(|o| o == name)).copied().collect())
+    if only.is_empty() {
+        return Ok(if sweep { SWEEP } else { ALL }.to_vec());
+    }
+    Ok(every().filter(|(name, _)| only.iter().any(|o| o == name)).copied().collect())
 }
 
 /// Idempotency keys that never repeat and do not follow each other in any table.
@@ -149,8 +167,9 @@ mod tests {
 
     #[test]
     fn rows_are_chosen_by_name() {
-        assert_eq!(selected(&[]).unwrap().len(), ALL.len());
-        assert_eq!(selected(&["raw".to_owned()]).unwrap().len(), 1);
-        assert!(selected(&["row".to_owned()]).is_err());
+        assert_eq!(selected(&[], false).unwrap().len(), ALL.len());
+        assert_eq!(selected(&["raw".to_owned(), "strategies_8".to_owned()], false).unwrap().len(), 2);
+        assert_eq!(selected(&[], true).unwrap().len(), SWEEP.len());
+        assert!(selected(&["row".to_owned()], true).is_err());
     }
 }

@@ -55,6 +55,50 @@ pub struct StormConfig {
     pub check_interval_ms: Option<i64>,
 }
 
+/// What happens to a strategy's open orders when its client is gone and does not come back in time.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OnDisconnect {
+    /// They stay.
+    #[default]
+    Keep,
+    /// They are cancelled.
+    Cancel,
+}
+
+/// What happens when the operator's process is gone and does not come back in time: the dead-man switch.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OnOperatorGone {
+    /// Nothing.
+    #[default]
+    Keep,
+    /// The orders of every strategy that has no client of its own attached are cancelled.
+    Cancel,
+    /// Every order is cancelled.
+    CancelAll,
+    /// StormGuard goes into HALT, and every order is cancelled.
+    Halt,
+}
+
+/// The operator that the dead-man switch watches.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct OperatorConfig {
+    /// The name it attaches under; other operators may come and go.
+    pub name: String,
+    /// What happens when it is gone.
+    pub on_disconnect: OnOperatorGone,
+    /// How long it has to come back.
+    pub resume_grace_ms: u64,
+}
+
+impl Default for OperatorConfig {
+    fn default() -> Self {
+        Self { name: "shell".into(), on_disconnect: OnOperatorGone::Keep, resume_grace_ms: 2000 }
+    }
+}
+
 impl StormConfig {
     /// Appends a record per limit that is set.
     ///

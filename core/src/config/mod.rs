@@ -1,22 +1,41 @@
 //! What one core process runs with: a TOML file, every unknown key an error.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use ringfence_ipc::handshake::Role;
 use ringfence_ipc::journal::LimitRecord;
+use ringfence_ipc::msg::{StrategyId, SymbolId};
 use ringfence_ipc::reason::Scope;
 use ringfence_ipc::symbol::{Symbol, parse_scaled};
 use serde::{Deserialize, Serialize};
 
 use crate::gate::Capacity;
+use crate::journal::JournalOptions;
 
 mod cache;
 mod guard;
+pub mod keys;
 mod limits;
+mod reference;
+mod setting;
+mod shell;
+mod source;
+#[cfg(test)]
+mod tests;
+mod text;
+mod unit;
 
 pub use cache::CacheConfig;
-pub use guard::{Levels, StormConfig};
+pub use guard::{Levels, OnDisconnect, OnOperatorGone, OperatorConfig, StormConfig};
 pub use limits::Limits;
+pub use reference::reference;
+pub use shell::ShellSection;
+pub(crate) use source::leaves;
+pub use source::{ConfigSource, Loaded, Origin};
+pub use text::KeyError;
+pub use unit::{Measure, UnitError};
 
 /// How an idle thread waits.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
@@ -27,6 +46,8 @@ pub enum Wait {
     Backoff,
     /// Never give the CPU up: needs one of its own.
     Spin,
+    /// Spin, yield, then sleep until a client wakes it: an idle gate costs next to nothing, a waking one tens of us.
+    Park,
 }
 
 /// Where commands go.
@@ -40,6 +61,29 @@ pub enum VenueKind {
     Null,
 }
 
+/// What a decision has survived before anybody sees it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Tier {
+    /// `kill -9` of every process, not the loss of power.
+    #[default]
+    Process,
+    /// The loss of power: every answer, report and command waits until its record is on disk.
+    Power,
+}
+
+impl std::str::FromStr for Tier {
+    type Err = ConfigError;
+
+    fn from_str(text: &str) -> Result<Self, ConfigError> {
+        match text {
+            "process" => Ok(Self::Process),
+            "power" => Ok(Self::Power),
+            _ => Err(ConfigError::Value(format!("`{text}` is no tier: use process or power"))),
+        }
+    }
+}
+
 /// The whole configuration of a core process.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
@@ -48,6 +92,9 @@ pub struct CoreConfig {
     pub data_dir: PathBuf,
     /// Socket, hot journal and counters; on tmpfs.
     pub run_dir: PathBuf,
+    /// What money is counted in.
+    #[serde(default = "default_currency")]
+    pub currency: String,
     /// How the gate thread waits.
     #[serde(default)]
     pub wait: Wait,
@@ -81,6 +128,15 @@ pub struct CoreConfig {
     /// The kill switch cancels every open order too, unless whoever pulls it says otherwise.
     #[serde(default = "yes")]
     pub kill_cancels_orders: bool,
+    /// The shell: HTTP and the market source.
+    #[serde(default)]
+    pub shell: ShellSection,
+    /// Accounts with limits of their own.
+    #[serde(default, rename = "account")]
+    pub accounts: Vec<AccountConfig>,
+    /// The dead-man switch.
+    #[serde(default)]
+    pub operator: OperatorConfig,
     /// The symbol table; a symbol's id is its place in this list.
     #[serde(default, rename = "symbol")]
     pub symbols: Vec<SymbolConfig>,
@@ -116,11 +172,35 @@ pub struct JournalConfig {
     pub segment_bytes: u64,
     /// Below this many free bytes on the data disk new orders are refused.
     pub min_free_bytes: u64,
+    /// Journal growth between two checkpoints, bytes; 0: none are written.
+    pub checkpoint_bytes: u64,
+    /// Segments further back than this, bytes, are removed once nobody needs them. Absent: all are kept.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub retain_bytes: Option<u64>,
+    /// Segments last written longer ago than this, ns, are removed once nobody needs them. Absent: all are kept.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub retain_ns: Option<u64>,
+    /// A registered follower further behind than this, bytes, is not waited for.
+    pub max_lag_bytes: u64,
+    /// What a decision survives before it is shown.
+    pub tier: Tier,
+    /// Tier `power`: answers, reports and commands that wait for the disk at most; beyond it new orders are refused.
+    pub held_entries: usize,
 }
 
 impl Default for JournalConfig {
     fn default() -> Self {
-        Self { hot_bytes: 256 << 20, segment_bytes: 256 << 20, min_free_bytes: 256 << 20 }
+        Self {
+            hot_bytes: 256 << 20,
+            segment_bytes: 256 << 20,
+            min_free_bytes: 256 << 20,
+            checkpoint_bytes: 128 << 20,
+            retain_bytes: None,
+            retain_ns: None,
+            max_lag_bytes: 1 << 30,
+            tier: Tier::Process,
+            held_entries: 1 << 16,
+        }
     }
 }
 
@@ -142,6 +222,8 @@ pub struct CapacityConfig {
     pub events_slots: u32,
     /// Slots of a feed's tape ring; a power of two.
     pub tape_slots: u32,
+    /// A client whose full events ring keeps the gate waiting for longer is detached; it may resume, ms.
+    pub lagging_patience_ms: u64,
 }
 
 impl Default for CapacityConfig {
@@ -154,6 +236,7 @@ impl Default for CapacityConfig {
             intents_slots: 1024,
             events_slots: 4096,
             tape_slots: 16_384,
+            lagging_patience_ms: 5000,
         }
     }
 }
@@ -208,8 +291,23 @@ pub struct SymbolConfig {
     pub limits: Limits,
 }
 
-/// One strategy.
+/// One account.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct AccountConfig {
+    /// Its id.
+    pub id: u16,
+    /// Its limits.
+    #[serde(default)]
+    pub limits: Limits,
+}
+
+fn default_currency() -> String {
+    "USDT".to_owned()
+}
+
+/// One strategy.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct StrategyConfig {
     /// Its name.
@@ -217,6 +315,15 @@ pub struct StrategyConfig {
     /// Its account.
     #[serde(default)]
     pub account: u16,
+    /// The symbols it may trade, by name. Absent: every symbol.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub symbols: Option<Vec<String>>,
+    /// What happens to its open orders when its client is gone.
+    #[serde(default)]
+    pub on_disconnect: OnDisconnect,
+    /// How long its client has to come back before that.
+    #[serde(default)]
+    pub resume_grace_ms: u64,
     /// Its limits.
     #[serde(default)]
     pub limits: Limits,
@@ -257,25 +364,40 @@ pub enum ConfigError {
         /// What and where.
         message: String,
     },
+    /// One key is wrong.
+    #[error("{origin}: {error}")]
+    Key {
+        /// Who said it.
+        origin: Origin,
+        /// What is wrong.
+        error: Box<KeyError>,
+    },
     /// A value cannot work.
     #[error("{0}")]
     Value(String),
 }
 
 impl CoreConfig {
-    /// Reads and checks `path`.
+    /// Reads and checks `path` and this process's environment.
     ///
     /// # Errors
     /// [`ConfigError`], naming the key.
     pub fn load(path: &Path) -> Result<Self, ConfigError> {
-        let text = std::fs::read_to_string(path)
-            .map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
-        let config: Self = toml::from_str(&text)
-            .map_err(|error| ConfigError::Parse { path: path.to_owned(), message: error.to_string() })?;
-        config.symbol_table()?;
-        config.limit_records(0)?;
-        config.cache.check()?;
-        Ok(config)
+        Ok(ConfigSource::new(path).load()?.config)
+    }
+
+    /// That the parts fit each other.
+    ///
+    /// # Errors
+    /// [`ConfigError::Value`], naming the key.
+    pub fn check(&self) -> Result<(), ConfigError> {
+        self.symbol_table()?;
+        self.limit_records(0)?;
+        self.strategies.iter().try_for_each(|strategy| self.entitled(strategy).map(drop))?;
+        if !self.journal.hot_bytes.is_power_of_two() {
+            return Err(ConfigError::Value("journal.hot_size must be a power of two".into()));
+        }
+        self.cache.check()
     }
 
     /// The checked symbol table.
@@ -303,31 +425,68 @@ impl CoreConfig {
         Ok(table)
     }
 
+    /// What `strategy` may trade, by id; none: everything.
+    ///
+    /// # Errors
+    /// [`ConfigError::Value`] naming the symbol.
+    pub fn entitled(&self, strategy: &StrategyConfig) -> Result<Option<BTreeSet<SymbolId>>, ConfigError> {
+        let id = |name: &String| {
+            let found = (0..).zip(&self.symbols).find(|(_, symbol)| symbol.name == *name);
+            found.map(|(id, _)| id).ok_or_else(|| {
+                let strategy = &strategy.name;
+                ConfigError::Value(format!("strategy.{strategy}.symbols: there is no symbol `{name}`"))
+            })
+        };
+        strategy.symbols.as_ref().map(|names| names.iter().map(id).collect()).transpose()
+    }
+
     /// Every configured limit as the record that sets it; strategy ids count from 1.
     ///
     /// # Errors
     /// [`ConfigError::Value`] naming the limit.
     pub fn limit_records(&self, now_ns: u64) -> Result<Vec<LimitRecord>, ConfigError> {
         let mut records = Vec::new();
-        self.limits.push_records(Scope::Global, 0, None, now_ns, &mut records)?;
-        self.storm.push_records(now_ns, &mut records)?;
-        for (id, symbol) in self.symbols.iter().enumerate() {
-            symbol.limits.push_records(
-                Scope::Symbol,
-                id as u16,
-                Some(symbol.qty_scale),
-                now_ns,
-                &mut records,
-            )?;
+        let mut push = |limits: &Limits, scope: Scope, id: u16| {
+            limits.push_records(scope, id, self.quantity(scope, id).1, now_ns, &mut records)
+        };
+        push(&self.limits, Scope::Global, 0)?;
+        self.accounts.iter().try_for_each(|account| push(&account.limits, Scope::Account, account.id))?;
+        for (symbol, id) in self.symbols.iter().zip(0..) {
+            push(&symbol.limits, Scope::Symbol, id)?;
         }
-        for (id, strategy) in self.strategies.iter().enumerate() {
-            // A strategy's quantity limits apply to every symbol: they must mean the same in each of them.
-            let scales: Vec<u8> = self.symbols.iter().map(|s| s.qty_scale).collect();
-            let same = scales.windows(2).all(|pair| pair[0] == pair[1]);
-            let scale = if same { scales.first().copied() } else { None };
-            strategy.limits.push_records(Scope::Strategy, id as u16 + 1, scale, now_ns, &mut records)?;
+        for (strategy, id) in self.strategies.iter().zip(1..) {
+            push(&strategy.limits, Scope::Strategy, id)?;
+        }
+        self.storm.push_records(now_ns, &mut records)?;
+        Ok(records)
+    }
+
+    /// As [`Self::limit_records`], with the ids that the strategies of the list have in the journal.
+    ///
+    /// # Errors
+    /// [`ConfigError::Value`] naming the limit.
+    pub fn resolved_limits(&self, ids: &[StrategyId], now_ns: u64) -> Result<Vec<LimitRecord>, ConfigError> {
+        let mut records = self.limit_records(now_ns)?;
+        for record in records.iter_mut().filter(|record| record.scope == Scope::Strategy) {
+            if let Some(id) = ids.get(usize::from(record.scope_id) - 1) {
+                record.scope_id = *id;
+            }
         }
         Ok(records)
+    }
+
+    /// How the journal is kept.
+    #[must_use]
+    pub fn journal_options(&self) -> JournalOptions {
+        JournalOptions {
+            hot_bytes: self.journal.hot_bytes,
+            segment_bytes: self.journal.segment_bytes,
+            min_free_bytes: self.journal.min_free_bytes,
+            // Tier `process` waits for no sync; rarer syncs leave the disk to the copying.
+            sync_interval: Duration::from_millis(100),
+            power: self.journal.tier == Tier::Power,
+            ..JournalOptions::new(self.journal_dir(), self.hot_path())
+        }
     }
 
     /// What the gate's tables hold.

@@ -43,6 +43,8 @@ pub enum Space {
     Full,
     /// Only the part kept for cancels, flattening and reports.
     Reserved,
+    /// As [`Space::Reserved`], and it will not get better: what is behind it has failed.
+    Failed,
     /// For everything.
     Open,
 }
@@ -184,6 +186,18 @@ pub enum Unbooked {
     /// The report's numbers make no sense for that order.
     #[error("impossible numbers")]
     Impossible,
+}
+
+/// What a venue knows of the commands of the gate's life before, stated when it attaches to the next one. New orders are
+/// handed out in the order of their ids, which grow across restarts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HandedOut {
+    /// The venue died with the gate: what it did exists only as journalled reports, and can be done again.
+    Forgotten,
+    /// The venue's adapter outlived the gate: it handed out new orders up to this id, and none above it.
+    UpTo(OrderId),
+    /// The adapter died as well: any command may have reached the venue.
+    Unknown,
 }
 
 /// What happens to one order when the gate comes back.

@@ -5,14 +5,16 @@ use ringfence_ipc::msg::{IntentKind, Outcome, Report, SymbolId, intent_flags};
 use ringfence_ipc::reason::{LimitId, Scope};
 use ringfence_ipc::symbol::Symbol;
 
-use super::limits::{DEFAULT_DEDUP_QUOTA, GlobalLimits, Notional, StrategyLimits, SymbolLimits, is_legal};
+use super::limits::{
+    DEFAULT_DEDUP_QUOTA, GlobalLimits, Notional, Rate, StrategyLimits, SymbolLimits, is_legal,
+};
 use super::market::Prices;
 use super::pipeline::Plan;
 use super::position::Contract;
 use super::storm::StormLimits;
 use super::tables::StrategyTables;
 use super::window::Probe;
-use super::{ApplyError, Gate};
+use super::{ApplyError, ConfigState, Gate};
 
 impl Gate {
     /// Applies one journal record of any kind at its position. Recovery is applying all of them in order.
@@ -32,6 +34,11 @@ impl Gate {
             Record::Symbol { id, symbol } => self.apply_symbol(position, *id, symbol),
             Record::Strategy(strategy) => self.apply_strategy(position, strategy),
             Record::Limit(limit) => self.apply_limit(position, limit),
+            Record::Config(config) => {
+                let (version, digest, missing) = (config.version, config.digest, config.changes);
+                self.config = ConfigState { version, digest, missing };
+                Ok(())
+            }
             Record::Control(control) => self.apply_control(position, control),
             Record::Mark(mark) => self.apply_mark(position, mark),
             Record::Decision(decision) => self.apply_decision(position, decision),
@@ -46,8 +53,7 @@ impl Gate {
     pub fn dedup_quota(&self, strategy: u16) -> usize {
         let own =
             self.limit_sets.strategies.get(usize::from(strategy)).and_then(|s| s.get(LimitId::DedupQuota));
-        let quota = own.or(self.limit_sets.global.get(LimitId::DedupQuota)).unwrap_or(DEFAULT_DEDUP_QUOTA);
-        usize::try_from(quota.clamp(1, 1 << 30)).unwrap_or(1 << 30)
+        quota_of(own, self.limit_sets.global.get(LimitId::DedupQuota))
     }
 
     fn apply_symbol(&mut self, position: u64, id: SymbolId, symbol: &Symbol) -> Result<(), ApplyError> {
@@ -88,6 +94,22 @@ impl Gate {
     }
 
     fn apply_limit(&mut self, position: u64, record: &LimitRecord) -> Result<(), ApplyError> {
+        self.put_limit(position, record)?;
+        self.refresh_limits();
+        Ok(())
+    }
+
+    /// Applies one `Limit` record after another, the first at `position`: the checks see all of them or none.
+    ///
+    /// # Errors
+    /// As [`Gate::apply`]; those before the one that does not fit are applied then.
+    pub fn apply_limits(&mut self, position: u64, records: &[LimitRecord]) -> Result<(), ApplyError> {
+        let put = (position..).zip(records).try_for_each(|(at, record)| self.put_limit(at, record));
+        self.refresh_limits();
+        put
+    }
+
+    fn put_limit(&mut self, position: u64, record: &LimitRecord) -> Result<(), ApplyError> {
         if !is_legal(record.scope, record.limit) {
             return contradiction(position, "this limit does not exist for this scope");
         }
@@ -106,29 +128,38 @@ impl Gate {
             }
             Scope::Strategy => {
                 within(position, "strategy", record.scope_id, self.cap.max_strategies)?;
-                if record.limit == LimitId::Entitlement
-                    && !self.entitlements.set(record.scope_id, record.value)
-                {
+                if record.limit != LimitId::Entitlement {
+                    sets.strategies[id].set(record.limit, record.value);
+                } else if !self.entitlements.set(record.scope_id, record.value) {
                     return contradiction(position, "an entitlement to a symbol beyond the capacity");
                 }
-                sets.strategies[id].set(record.limit, record.value);
             }
         }
-        self.refresh_limits();
+        self.config.missing = self.config.missing.saturating_sub(1);
         Ok(())
     }
 
     /// What the checks read, from what was set. Limits change rarely: all of it at once.
+    /// A rate that changes begins with a full bucket: what another rate had left in it says nothing about this one.
     pub(super) fn refresh_limits(&mut self) {
+        fn refill(was: Rate, is: Rate, arrival_ns: &mut u64) {
+            if was != is {
+                *arrival_ns = 0;
+            }
+        }
         let sets = &self.limit_sets;
-        self.limits = GlobalLimits::of(&sets.global);
+        let was = std::mem::replace(&mut self.limits, GlobalLimits::of(&sets.global));
+        refill(was.orders, self.limits.orders, &mut self.orders_arrival_ns);
         self.storm.limits = StormLimits::of(&sets.global);
         for (state, own) in self.symbols.iter_mut().zip(&sets.symbols) {
-            state.limits = SymbolLimits::of(own, &sets.global);
+            let was = std::mem::replace(&mut state.limits, SymbolLimits::of(own, &sets.global));
+            refill(was.orders, state.limits.orders, &mut state.orders_arrival_ns);
         }
         for (tables, own) in self.strategies.iter_mut().zip(&sets.strategies) {
             if let Some(tables) = tables {
-                tables.limits = StrategyLimits::of(own, &sets.global);
+                let was = std::mem::replace(&mut tables.limits, StrategyLimits::of(own, &sets.global));
+                refill(was.orders, tables.limits.orders, &mut tables.orders_arrival_ns);
+                refill(was.cancels, tables.limits.cancels, &mut tables.cancels_arrival_ns);
                 tables.conduct.judge(&tables.limits);
             }
         }
@@ -221,6 +252,13 @@ impl Gate {
             Err(_) => contradiction(position, "a report for an order that cannot take it"),
         }
     }
+}
+
+/// Keys that a strategy remembers whose own quota is `own`, where the gate's is `global`.
+#[must_use]
+pub fn quota_of(own: Option<i64>, global: Option<i64>) -> usize {
+    let quota = own.or(global).unwrap_or(DEFAULT_DEDUP_QUOTA);
+    usize::try_from(quota.clamp(1, 1 << 30)).unwrap_or(1 << 30)
 }
 
 pub(super) fn within(position: u64, what: &'static str, id: u16, capacity: u16) -> Result<(), ApplyError> {

@@ -1,5 +1,8 @@
 //! Which strategy may trade which symbol. A strategy that was given nothing by name may trade everything.
 
+use std::collections::BTreeSet;
+
+use ringfence_ipc::journal::LimitRecord;
 use ringfence_ipc::msg::{StrategyId, SymbolId};
 
 use super::tables::touched;
@@ -41,8 +44,16 @@ impl Entitlements {
                 && self.given.get(strategy * self.symbols + symbol).copied() == Some(true))
     }
 
-    /// Takes over the value of an entitlement: `symbol + 1` gives, its negative takes. False: there is no such place.
+    /// Takes over the value of an entitlement: `symbol + 1` gives, its negative takes, [`LimitRecord::NOT_SET`] gives
+    /// everything. False: there is no such place.
     pub fn set(&mut self, strategy: StrategyId, value: i64) -> bool {
+        if value == LimitRecord::NOT_SET {
+            let row = usize::from(strategy) * self.symbols;
+            let Some(restricted) = self.restricted.get_mut(usize::from(strategy)) else { return false };
+            *restricted = false;
+            self.given[row..row + self.symbols].fill(false);
+            return true;
+        }
         let symbol = usize::try_from(value.unsigned_abs()).ok().and_then(|n| n.checked_sub(1));
         let Some(symbol) = symbol.filter(|symbol| *symbol < self.symbols) else { return false };
         let strategy = usize::from(strategy);
@@ -50,6 +61,14 @@ impl Entitlements {
         *restricted = true;
         self.given[strategy * self.symbols + symbol] = value > 0;
         true
+    }
+
+    /// What a strategy may trade; none: everything.
+    pub fn of(&self, strategy: StrategyId) -> Option<BTreeSet<SymbolId>> {
+        let row = usize::from(strategy) * self.symbols;
+        let given = || (0u16..).zip(&self.given[row..row + self.symbols]).filter(|(_, given)| **given);
+        let restricted = self.restricted.get(usize::from(strategy)).copied().unwrap_or(false);
+        restricted.then(|| given().map(|(symbol, _)| symbol).collect())
     }
 
     /// Every (strategy, symbol) that was given, and (strategy, none) first for each that is restricted, in order.

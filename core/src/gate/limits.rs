@@ -3,6 +3,7 @@
 //! A limit that is not set does not limit. Limits that exist per strategy only take their default from a record of
 //! global scope; a symbol's collar overrides the global one.
 
+use ringfence_ipc::journal::LimitRecord;
 use ringfence_ipc::reason::{LimitId, Scope};
 
 /// "No limit": what an absent limit reads as.
@@ -33,7 +34,7 @@ impl LimitSet {
     }
 
     pub fn set(&mut self, limit: LimitId, value: i64) {
-        self.0[limit as usize] = Some(value);
+        self.0[limit as usize] = Some(value).filter(|value| *value != LimitRecord::NOT_SET);
     }
 
     fn or_absent(&self, limit: LimitId) -> i64 {
@@ -47,7 +48,7 @@ impl LimitSet {
 }
 
 /// Whether a limit may be set for a scope.
-pub(super) const fn is_legal(scope: Scope, limit: LimitId) -> bool {
+pub(crate) const fn is_legal(scope: Scope, limit: LimitId) -> bool {
     use LimitId as L;
     match scope {
         Scope::Global => !matches!(
@@ -276,7 +277,7 @@ pub(super) struct Rate {
 impl Rate {
     fn new(per_s: Option<i64>, burst: Option<i64>) -> Self {
         let Some(per_s) = per_s.filter(|rate| *rate != ABSENT) else {
-            return Self { interval_ns: 0, tolerance_ns: 0, burst: ABSENT };
+            return Self { interval_ns: 0, tolerance_ns: u64::MAX, burst: ABSENT };
         };
         // A rate of 0 lets one burst through and then nothing for the life of any process.
         let interval_ns = if per_s > 0 { NS_PER_S.div_ceil(per_s as u64) } else { u64::MAX / 4 };
@@ -317,6 +318,7 @@ mod tests {
     fn no_rate_never_refuses_and_never_moves() {
         let rate = Rate::new(None, Some(1));
         assert!(rate.conforms(0, 0));
+        assert!(rate.conforms(u64::MAX, 0), "whatever a limit that is gone had left in the bucket");
         assert_eq!(rate.after(0, 99), 0);
     }
 

@@ -29,6 +29,7 @@ mod position;
 mod reentry;
 mod replay;
 mod reports;
+mod saved;
 mod storm;
 mod tables;
 mod views;
@@ -38,15 +39,19 @@ mod window;
 mod tests;
 
 pub use api::{
-    ApplyError, Capacity, Effect, OrderView, PositionView, Reentry, Reference, Refusal, Request, Room, Space,
-    Totals, Unbooked, Verdict,
+    ApplyError, Capacity, Effect, HandedOut, OrderView, PositionView, Reentry, Reference, Refusal, Request,
+    Room, Space, Totals, Unbooked, Verdict,
 };
+pub use apply::quota_of;
 pub use pipeline::Approved;
 pub use replay::{Mismatch, ReplayReport, Replayer, redecide};
 pub use reports::Booked;
+pub use saved::RestoreError;
 pub(crate) use storm::THRESHOLDS as STORM_THRESHOLDS;
 pub use storm::{PnlSweep, StormInputs, StormView};
 pub use tables::StrategyTables;
+
+pub(crate) use limits::is_legal;
 
 use ringfence_ipc::msg::{StrategyId, SymbolId, Words, key_of};
 use ringfence_ipc::reason::{LimitId, Mode, Reason};
@@ -78,6 +83,16 @@ struct LimitSets {
     strategies: Box<[LimitSet]>,
 }
 
+/// The version of the configuration in force.
+#[derive(Clone, Copy, Debug, Default)]
+struct ConfigState {
+    version: u64,
+    /// Of the limits of the file last applied.
+    digest: u128,
+    /// Limits that belong to the version and have not come.
+    missing: u16,
+}
+
 /// The decision state and the code that moves it.
 #[derive(Debug)]
 pub struct Gate {
@@ -90,6 +105,7 @@ pub struct Gate {
     storm: StormGuard,
     limits: GlobalLimits,
     limit_sets: LimitSets,
+    config: ConfigState,
     strategies: Box<[Option<Box<StrategyTables>>]>,
     accounts: Box<[AccountState]>,
     /// By symbol id; one more than there may be, which is never known.
@@ -133,6 +149,7 @@ impl Gate {
                 symbols: sets(cap.max_symbols),
                 strategies: sets(cap.max_strategies),
             },
+            config: ConfigState::default(),
             strategies: (0..cap.max_strategies).map(|_| None).collect(),
             accounts: vec![AccountState { gross_e16: 0, max_gross }; usize::from(cap.max_accounts)]
                 .into_boxed_slice(),

@@ -3,7 +3,7 @@
 
 use ringfence_ipc::handshake::ControlRefusal;
 use ringfence_ipc::journal::{ControlKind, ControlRecord};
-use ringfence_ipc::msg::{IntentKind, StrategyId, SymbolId};
+use ringfence_ipc::msg::{Command, CommandKind, IntentKind, StrategyId, SymbolId};
 use ringfence_ipc::reason::{Mode, Reason, Scope, StormCause, StormState};
 
 use super::apply::contradiction;
@@ -67,6 +67,15 @@ impl Barrier {
 }
 
 impl Gate {
+    /// Whether a command that was approved earlier may still leave: after a kill nothing does but cancels.
+    #[must_use]
+    pub fn may_leave(&self, command: &Command) -> bool {
+        let barrier =
+            || self.registered(self.orders.get(command.order_id)?.strategy).map(|tables| tables.barrier);
+        matches!(command.kind, CommandKind::Cancel | CommandKind::Query)
+            || barrier().is_some_and(|barrier| barrier < Barrier::Killed)
+    }
+
     /// After anything changed that has a say.
     pub(super) fn refresh_barriers(&mut self) {
         let all = Barrier::of_mode(self.mode).max(Barrier::of_storm(self.storm.view().state));

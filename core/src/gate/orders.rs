@@ -11,6 +11,8 @@ use ringfence_ipc::msg::{
 use super::api::OrderView;
 use super::tables::touched;
 
+mod saved;
+
 /// No slot: end of a list.
 pub(super) const NIL: u32 = u32::MAX;
 /// Sequences tried before the table counts as full.

@@ -1,27 +1,31 @@
-//! What happens to open orders when the gate comes back with a venue that forgot them.
+//! What happens to open orders when the gate comes back.
 
-use ringfence_ipc::msg::{CommandKind, OrderState, OrderType, Report, ReportKind, Tif};
+use ringfence_ipc::msg::{Command, CommandKind, OrderState, OrderType, Report, ReportKind, Tif};
 use ringfence_ipc::reason::Reason;
 
 use super::Gate;
-use super::api::Reentry;
+use super::api::{HandedOut, Reentry};
 use super::orders::{Order, mark};
 
 impl Gate {
-    /// What happens to each open order after recovery, in order of order id. Commands go to the venue; reports are
-    /// appended to the journal and then applied ([`Gate::apply_report`]), in the order given.
+    /// What happens to each open order after recovery, in order of order id, given what the venue knows of the last
+    /// life. Commands go to the venue; reports are appended to the journal and then applied
+    /// ([`Gate::apply_report`]), in the order given.
     ///
-    /// | order | becomes |
-    /// |---|---|
-    /// | never answered by the venue | `LostBeforeSend`: released, never resent on a guess |
-    /// | market, IOC, FOK | `Expired`: it cannot rest, its moment is over |
-    /// | amend pending | the amend is dropped (`CancelRejected`), the order continues under its old terms |
-    /// | resting | `Reenter` at the back of its queue |
-    /// | cancel pending | `Reenter`, then its cancel again |
+    /// | order | venue that forgot | adapter that lived on | adapter that died too |
+    /// |---|---|---|---|
+    /// | never answered | `LostBeforeSend` | above the mark `LostBeforeSend`, else `Unknown`, `Query` | `Unknown`, `Query` |
+    /// | market, IOC, FOK | `Expired`: its moment is over | `Query` | `Query` |
+    /// | amend pending | dropped (`CancelRejected`), goes on under its old terms | `Query`, its amend again | the same |
+    /// | resting | `Reenter` at the back of its queue | `Query` | `Query` |
+    /// | cancel pending | `Reenter`, then its cancel again | `Query`, its cancel again | the same |
+    ///
+    /// `LostBeforeSend` releases what the order reserved. A new order is never sent again on a guess: a venue accepts a
+    /// used id once that order is closed. A cancel or an amend, which names its terms in full, may arrive twice.
     ///
     /// Allocates: for boot only. Forgets the cancels still owed from before, which are among these.
     #[must_use]
-    pub fn reenter_commands(&mut self, now_ns: u64) -> Vec<Reentry> {
+    pub fn reenter_commands(&mut self, handed_out: HandedOut, now_ns: u64) -> Vec<Reentry> {
         let mut open: Vec<Order> = self.orders.iter_open().copied().collect();
         open.sort_unstable_by_key(|order| order.id);
         self.cancels.clear();
@@ -29,23 +33,28 @@ impl Gate {
         for order in &open {
             let slot = self.orders.slot_of(order.id);
             self.orders.at_mut(slot).marks &= !mark::CANCEL_QUEUED;
-            self.reenter(order, now_ns, &mut out);
+            let answered = order.has(mark::ACKED) || order.state == OrderState::Unknown;
+            match handed_out {
+                HandedOut::Forgotten => self.reenter(order, now_ns, &mut out),
+                HandedOut::UpTo(mark) if !answered && order.id > mark => {
+                    self.own_report(order, ReportKind::LostBeforeSend, now_ns, &mut out);
+                }
+                HandedOut::UpTo(_) | HandedOut::Unknown => self.reconcile(order, now_ns, &mut out),
+            }
         }
         out
     }
 
+    /// The venue begins anew: what can work on is entered again.
     fn reenter(&self, order: &Order, now_ns: u64, out: &mut Vec<Reentry>) {
-        let mut report = |kind| {
-            out.extend(self.book(&lost(order, kind), now_ns).map(|booked| Reentry::Report(booked.report)))
-        };
         if !order.has(mark::ACKED) {
-            return report(ReportKind::LostBeforeSend);
+            return self.own_report(order, ReportKind::LostBeforeSend, now_ns, out);
         }
         if order.order_type == OrderType::Market || matches!(order.tif, Tif::Ioc | Tif::Fok) {
-            return report(ReportKind::Expired);
+            return self.own_report(order, ReportKind::Expired, now_ns, out);
         }
         if order.amend_qty != 0 {
-            report(ReportKind::CancelRejected);
+            self.own_report(order, ReportKind::CancelRejected, now_ns, out);
         }
         if order.leaves_qty() == 0 {
             return;
@@ -56,6 +65,38 @@ impl Gate {
         if order.state == OrderState::PendingCancel {
             out.push(Reentry::Command(command(CommandKind::Cancel, order.qty)));
         }
+    }
+
+    /// The venue may know the order: it is asked, and nothing is entered.
+    fn reconcile(&self, order: &Order, now_ns: u64, out: &mut Vec<Reentry>) {
+        if !order.has(mark::ACKED) {
+            self.own_report(order, ReportKind::Unknown, now_ns, out);
+        }
+        let mut command = |kind, price, qty| {
+            out.push(Reentry::Command(order.command(kind, price, qty, now_ns)));
+        };
+        command(CommandKind::Query, order.price, order.qty);
+        if order.amend_qty != 0 {
+            command(CommandKind::Amend, order.amend_price, order.amend_qty);
+        }
+        if order.state == OrderState::PendingCancel {
+            command(CommandKind::Cancel, order.price, order.qty);
+        }
+    }
+
+    /// The gate's own report about a command that never left: what it asked for did not happen.
+    #[must_use]
+    pub fn never_sent(&self, command: &Command) -> Option<Report> {
+        let kind = match command.kind {
+            CommandKind::New | CommandKind::Reenter | CommandKind::Query => ReportKind::LostBeforeSend,
+            CommandKind::Cancel | CommandKind::Amend => ReportKind::CancelRejected,
+        };
+        self.orders.get(command.order_id).map(|order| lost(order, kind))
+    }
+
+    /// What changes nothing needs no report.
+    fn own_report(&self, order: &Order, kind: ReportKind, now_ns: u64, out: &mut Vec<Reentry>) {
+        out.extend(self.book(&lost(order, kind), now_ns).map(|booked| Reentry::Report(booked.report)));
     }
 }
 
@@ -68,7 +109,7 @@ fn lost(order: &Order, kind: ReportKind) -> Report {
         maker: false,
         late: false,
         reentered: false,
-        reason: Reason::LostBeforeSend,
+        reason: if kind == ReportKind::Unknown { Reason::Ok } else { Reason::LostBeforeSend },
         symbol: order.symbol,
         journal_seq: 0,
         order_id: order.id,

@@ -22,8 +22,8 @@ pub enum Mismatch {
         /// What replay says.
         replayed: String,
     },
-    /// A close record carries another state hash.
-    #[error("position {position}: the state at close has another hash")]
+    /// A close record or a checkpoint carries another state hash.
+    #[error("position {position}: the state there has another hash")]
     State {
         /// Journal position.
         position: u64,
@@ -83,6 +83,8 @@ pub struct ReplayReport {
     pub decisions: u64,
     /// Close records whose state hash was compared.
     pub closes: u64,
+    /// Checkpoints whose state hash was compared.
+    pub checkpoints: u64,
     /// All mismatches.
     pub mismatches: u64,
     /// The first of them.
@@ -111,6 +113,20 @@ impl Replayer {
         Self { gate: Gate::new(cap, 0, 0), report: ReplayReport::default() }
     }
 
+    /// For the records behind a checkpoint, whose state `gate` has.
+    #[must_use]
+    pub fn resume(gate: Gate) -> Self {
+        Self { gate, report: ReplayReport::default() }
+    }
+
+    /// The state before `position` must have this hash, as a checkpoint there says.
+    pub fn compare(&mut self, position: u64, state_hash: &[u8; 32]) {
+        self.report.checkpoints += 1;
+        if self.gate.state_hash() != *state_hash {
+            self.differs(Mismatch::State { position });
+        }
+    }
+
     /// Takes the next record.
     ///
     /// # Errors
@@ -133,12 +149,16 @@ impl Replayer {
             Ok(()) => Ok(()),
             Err(Mismatch::Apply(error)) => Err(error),
             Err(mismatch) => {
-                self.report.mismatches += 1;
-                if self.report.first.len() < KEPT_MISMATCHES {
-                    self.report.first.push(mismatch);
-                }
+                self.differs(mismatch);
                 Ok(())
             }
+        }
+    }
+
+    fn differs(&mut self, mismatch: Mismatch) {
+        self.report.mismatches += 1;
+        if self.report.first.len() < KEPT_MISMATCHES {
+            self.report.first.push(mismatch);
         }
     }
 

@@ -1,5 +1,7 @@
 //! The gate as its readers see it.
 
+use std::collections::BTreeSet;
+
 use ringfence_ipc::msg::{AccountId, OrderId, StrategyId, SymbolId};
 use ringfence_ipc::reason::{LimitId, Mode, Scope};
 use ringfence_ipc::symbol::Symbol;
@@ -149,6 +151,14 @@ impl Gate {
         .get(limit)
     }
 
+    /// The version of the configuration in force, and the digest of the file's limits that it stands on; `None`: the
+    /// records of that version are not all there, as when the gate died while it wrote them.
+    #[must_use]
+    pub fn config(&self) -> (u64, Option<u128>) {
+        let config = &self.config;
+        (config.version, (config.version > 0 && config.missing == 0).then_some(config.digest))
+    }
+
     /// Every limit that is set: scope, id, limit, value.
     pub fn limits(&self) -> impl Iterator<Item = (Scope, u16, LimitId, i64)> + '_ {
         let sets = &self.limit_sets;
@@ -163,6 +173,12 @@ impl Gate {
             numbered
                 .flat_map(move |(set, id)| set.iter().map(move |(limit, value)| (scope, id, limit, value)))
         })
+    }
+
+    /// What a strategy may trade; none: everything.
+    #[must_use]
+    pub fn entitled(&self, strategy: StrategyId) -> Option<BTreeSet<SymbolId>> {
+        self.entitlements.of(strategy)
     }
 
     /// A symbol of the table.

@@ -19,6 +19,8 @@ use ringfence_ipc::reason::{LimitId, Reason};
 
 use super::tables::touched;
 
+mod saved;
+
 /// Tags of one bucket: one cache line.
 const LANES: usize = 32;
 /// Generations that are live at once.

@@ -11,14 +11,16 @@ use ringfence_ipc::journal::hot::{HotHeader, HotReader, HotWords, Look, status};
 use ringfence_ipc::msg::SLOT_BYTES;
 use ringfence_ipc::segment::Mapping;
 
-use super::JournalError;
 use super::medium::Medium;
 use super::segments::SegmentWriter;
+use super::{JournalError, JournalOptions};
 
 /// Written but unsynced bytes at which a sync does not wait for its interval.
 const SYNC_BYTES: u64 = 32 << 20;
 /// How long the archiver sleeps when it has caught up: it never spins, and nobody waits for it unless the ring is full.
 const IDLE_SLEEP: Duration = Duration::from_millis(1);
+/// The same in tier `power`, where every answer waits for it.
+const POWER_IDLE_SLEEP: Duration = Duration::from_micros(50);
 /// Staged bytes that are worth a write, and how long fewer wait for more: a write costs the same for few as for many.
 const WRITE_BYTES: u64 = 256 << 10;
 const WRITE_LINGER: Duration = Duration::from_millis(4);
@@ -39,10 +41,12 @@ pub(super) struct HotStage {
 }
 
 impl HotStage {
-    pub(super) fn create(mapping: &Mapping, header: &HotHeader) -> Result<Self, JournalError> {
+    pub(super) fn create(mapping: &Mapping, header: &HotHeader, power: bool) -> Result<Self, JournalError> {
         header.write(mapping)?;
+        let words = HotWords::of(mapping)?;
+        words.status.publish(if power { status::POWER } else { 0 });
         let damaged = JournalError::HotDamaged { position: header.start };
-        Ok(Self { reader: HotReader::of(mapping).map_err(|_| damaged)?, words: HotWords::of(mapping)? })
+        Ok(Self { reader: HotReader::of(mapping).map_err(|_| damaged)?, words })
     }
 }
 
@@ -59,7 +63,7 @@ struct Counts {
 /// What one step did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Step {
-    /// A whole group was written: there is more to do at once.
+    /// There may be more to do at once.
     Busy,
     /// Caught up.
     Idle,
@@ -71,7 +75,9 @@ pub(crate) enum Step {
 pub(crate) struct Pump<M: Medium> {
     stage: HotStage,
     segments: SegmentWriter<M>,
+    /// The longest that written records wait for a sync; in tier `power` none does.
     sync_interval: Duration,
+    power: bool,
     min_free_bytes: u64,
     /// Staged slots that are written without waiting for more.
     write_slots: u64,
@@ -79,26 +85,25 @@ pub(crate) struct Pump<M: Medium> {
     staged_at: Option<Instant>,
     last_sync: Instant,
     last_disk_check: Option<Instant>,
+    /// What is on disk is unknown: nothing is tried again.
+    failed: bool,
     counts: Arc<Counts>,
 }
 
 impl<M: Medium> Pump<M> {
-    pub(super) fn new(
-        stage: HotStage,
-        segments: SegmentWriter<M>,
-        sync_interval: Duration,
-        min_free_bytes: u64,
-    ) -> Self {
+    pub(super) fn new(stage: HotStage, segments: SegmentWriter<M>, options: &JournalOptions) -> Self {
         let ring_share = stage.reader.header().capacity / WRITE_RING_SHARE;
         Self {
             stage,
             segments,
-            sync_interval,
-            min_free_bytes,
+            sync_interval: if options.power { Duration::ZERO } else { options.sync_interval },
+            power: options.power,
+            min_free_bytes: options.low_water_bytes(),
             write_slots: ring_share.min(WRITE_BYTES / SLOT_BYTES as u64),
             staged_at: None,
             last_sync: Instant::now(),
             last_disk_check: None,
+            failed: false,
             counts: Arc::default(),
         }
     }
@@ -108,7 +113,11 @@ impl<M: Medium> Pump<M> {
     /// # Errors
     /// What made it stop for good; the ring's status says so too.
     pub(crate) fn step(&mut self, now: Instant, stop: bool) -> Result<Step, JournalError> {
+        if self.failed {
+            return Err(JournalError::Thread("stopped at an error: start the gate again, recovery decides"));
+        }
         let result = self.try_step(now, stop);
+        self.failed = result.is_err();
         if result.is_err() {
             self.counts.errors.fetch_add(1, Ordering::Relaxed);
             self.set_status(status::FAILED, true);
@@ -117,7 +126,7 @@ impl<M: Medium> Pump<M> {
     }
 
     fn try_step(&mut self, now: Instant, stop: bool) -> Result<Step, JournalError> {
-        let before = self.segments.written();
+        let (before, segment) = (self.segments.written(), self.segments.segment());
         self.stage_group(now)?;
         let whole_group = self.segments.is_group();
         let sync_due = now.duration_since(self.last_sync) >= self.sync_interval;
@@ -134,6 +143,10 @@ impl<M: Medium> Pump<M> {
             self.stage.words.archived.publish(self.segments.written());
             self.counts.slots.fetch_add(moved, Ordering::Relaxed);
         }
+        if self.segments.segment() != segment {
+            // It was allocated whole: the disk may have become nearly full with it.
+            self.last_disk_check = None;
+        }
         self.check_disk(now)?;
         if stop && moved == 0 {
             self.segments.close().map_err(JournalError::io("closing the archive"))?;
@@ -146,7 +159,8 @@ impl<M: Medium> Pump<M> {
         if unsynced >= SYNC_BYTES || (unsynced > 0 && sync_due) {
             self.sync(now)?;
         }
-        Ok(if whole_group { Step::Busy } else { Step::Idle })
+        // Group commit: what came in during this sync goes out with the next, at once.
+        Ok(if whole_group || (self.power && moved > 0) { Step::Busy } else { Step::Idle })
     }
 
     fn stage_group(&mut self, now: Instant) -> Result<(), JournalError> {
@@ -194,12 +208,13 @@ impl<M: Medium> Pump<M> {
     }
 
     fn run(mut self, on_error: Option<OnError>) -> Result<(), JournalError> {
+        let idle_sleep = if self.power { POWER_IDLE_SLEEP } else { IDLE_SLEEP };
         loop {
             // Read before the ring: whatever was appended before the stop is still copied.
             let stop = self.counts.stop.load(Ordering::Acquire);
             match self.step(Instant::now(), stop) {
                 Ok(Step::Busy) => {}
-                Ok(Step::Idle) => std::thread::park_timeout(IDLE_SLEEP),
+                Ok(Step::Idle) => std::thread::park_timeout(idle_sleep),
                 Ok(Step::Closed) => return Ok(()),
                 Err(error) => {
                     tracing::error!(%error, "the journal archiver has stopped: new orders are refused");
@@ -268,6 +283,12 @@ impl Archiver {
             lag_slots: self.stage.reader.end().saturating_sub(archived_pos),
             disk_low: self.stage.reader.status() & status::DISK_LOW != 0,
         }
+    }
+
+    /// The ring and what is published about it, for those who follow in this process.
+    #[must_use]
+    pub fn watch(&self) -> HotReader {
+        self.stage.reader.clone()
     }
 
     /// Copies and syncs everything appended so far, closes the journal and ends the thread. Stop the writer first.

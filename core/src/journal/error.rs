@@ -39,6 +39,19 @@ pub enum JournalError {
         /// What the system said.
         source: io::Error,
     },
+    /// There is no room for what must be written before the gate may start.
+    #[error(
+        "the disk of the journal {dir} is full: {free} bytes are free and the next segments need {needed}; free that \
+         much on this disk (old runs first), move data_dir to another one, or make [journal] segment_bytes smaller"
+    )]
+    DiskFull {
+        /// The journal directory.
+        dir: PathBuf,
+        /// Bytes that may still be written.
+        free: u64,
+        /// Bytes that are needed.
+        needed: u64,
+    },
     /// The archive cannot be read.
     #[error(transparent)]
     Archive(#[from] ArchiveError),
@@ -60,6 +73,15 @@ pub enum JournalError {
         read: u64,
         /// Where the log ends.
         end: u64,
+    },
+    /// The journal does not begin at its first record, and no checkpoint stands for what is missing.
+    #[error(
+        "the journal begins at position {oldest} and no checkpoint that reaches it can be used: put the missing \
+         segments or a checkpoint back from a copy"
+    )]
+    NoStart {
+        /// First position there is.
+        oldest: u64,
     },
     /// Epochs only grow.
     #[error("epoch {asked} does not follow epoch {last} of the journal")]

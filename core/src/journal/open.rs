@@ -10,7 +10,7 @@ use ringfence_ipc::journal::hot::{
     HotError, HotHeader, HotReader, Look, MAX_HOT_SLOTS, MIN_HOT_SLOTS, status,
 };
 use ringfence_ipc::journal::scan::{Scan, SegmentReader};
-use ringfence_ipc::journal::{ArchiveError, FIRST_POSITION, Record};
+use ringfence_ipc::journal::{ArchiveError, FIRST_POSITION, MAX_RECORD_SLOTS, Record};
 use ringfence_ipc::msg::SLOT_BYTES;
 use ringfence_ipc::segment::{Mapping, SegmentError};
 
@@ -38,8 +38,11 @@ pub struct JournalOptions {
     pub segment_bytes: u64,
     /// The longest that written records wait for a sync. Default 20 ms.
     pub sync_interval: Duration,
-    /// Free bytes on the archive's disk below which new orders are refused; at least one segment. Default 1 GiB.
+    /// Free bytes on the archive's disk below which new orders are refused; at least what the hot ring can hold, and a
+    /// segment more. Default 1 GiB.
     pub min_free_bytes: u64,
+    /// Tier `power`: whatever is appended is synced at once, and followers are shown nothing before. Default: no.
+    pub power: bool,
 }
 
 impl JournalOptions {
@@ -53,7 +56,16 @@ impl JournalOptions {
             segment_bytes: DEFAULT_BYTES,
             sync_interval: Duration::from_millis(20),
             min_free_bytes: 1 << 30,
+            power: false,
         }
+    }
+
+    /// Free bytes of the disk below which new orders are refused. Segments are allocated whole: when orders stop, what
+    /// the ring holds must still fit, and a segment for cancels.
+    #[must_use]
+    pub fn low_water_bytes(&self) -> u64 {
+        let segments = self.hot_bytes.div_ceil(self.segment_bytes) + 1;
+        self.min_free_bytes.max(segments * (self.segment_bytes + SEGMENT_HEADER_BYTES))
     }
 
     fn check(&self) -> Result<(), JournalError> {
@@ -95,8 +107,14 @@ pub struct RecoveryReport {
 }
 
 /// The records of all earlier lives, to be read to the end before the gate goes on. Memory: one buffer.
+///
+/// Reading begins at the journal's first record unless [`Self::start_at`] says otherwise.
 pub struct RecoveredLog<M: Medium = DirMedium> {
     scan: ArchiveScan<Arc<M>>,
+    journal_id: u64,
+    oldest: u64,
+    /// A reader who knows the state before it has said where to begin.
+    placed: bool,
     end: u64,
     failed: bool,
     report: RecoveryReport,
@@ -115,6 +133,39 @@ impl<M: Medium> RecoveredLog<M> {
         &self.report
     }
 
+    /// Identifies the journal.
+    #[must_use]
+    pub const fn journal_id(&self) -> u64 {
+        self.journal_id
+    }
+
+    /// The first position that is still there; [`FIRST_POSITION`] unless older segments were removed.
+    #[must_use]
+    pub const fn oldest_position(&self) -> u64 {
+        self.oldest
+    }
+
+    /// Begins at `position`, where `chain` is the checksum chain; false when no such record is there, or the records
+    /// before it are other ones. The caller has what they led to.
+    pub fn start_at(&mut self, position: u64, chain: u32) -> bool {
+        let fits = (self.oldest..=self.end).contains(&position)
+            && self.scan.seek(position).is_ok_and(|found| found == Some(chain));
+        self.placed |= fits;
+        fits
+    }
+
+    /// Begins at the journal's first record.
+    ///
+    /// # Errors
+    /// [`JournalError::NoStart`] when it is gone, and what reading it meets.
+    pub fn start_at_first(&mut self) -> Result<(), JournalError> {
+        if self.oldest > FIRST_POSITION {
+            return Err(JournalError::NoStart { oldest: self.oldest });
+        }
+        self.placed = true;
+        Ok(self.scan.rewind()?)
+    }
+
     /// Position of the next record that this reader gives.
     fn read(&self) -> u64 {
         self.scan.position().max(FIRST_POSITION)
@@ -126,6 +177,10 @@ impl<M: Medium> Iterator for RecoveredLog<M> {
 
     /// The next record and its position, verified; an error is the last item.
     fn next(&mut self) -> Option<Self::Item> {
+        if !self.placed && !self.failed && self.oldest > FIRST_POSITION {
+            self.failed = true;
+            return Some(Err(JournalError::NoStart { oldest: self.oldest }));
+        }
         if self.failed || self.read() >= self.end {
             return None;
         }
@@ -187,6 +242,7 @@ pub fn open_on<M: Medium>(medium: M, options: JournalOptions) -> Result<Opened<M
         SegmentWriter::new(Arc::clone(&medium), (journal_id, last_epoch), slots, archive.segment, start);
     segments.settle(archive.durable).map_err(JournalError::io("repairing the archive's tail"))?;
     if let (true, Some(ring)) = (plan.take_hot, ring) {
+        require_space(&segments, &options, hot_end - archive.position)?;
         take_hot(ring, &mut segments, hot_end)?;
     }
     let report = RecoveryReport {
@@ -198,7 +254,15 @@ pub fn open_on<M: Medium>(medium: M, options: JournalOptions) -> Result<Opened<M
         closed: ring.is_some_and(|ring| ring.status() & status::CLOSED != 0),
         last_epoch,
     };
-    let log = RecoveredLog { scan: ArchiveScan::new(medium)?, end: segments.synced(), failed: false, report };
+    let log = RecoveredLog {
+        scan: ArchiveScan::new(medium)?,
+        journal_id,
+        oldest: archive.oldest,
+        placed: false,
+        end: segments.synced(),
+        failed: false,
+        report,
+    };
     Ok(Opened { log, options, segments, journal_id, on_error: None })
 }
 
@@ -230,6 +294,8 @@ impl<M: Medium> Opened<M> {
         if asked < last {
             return Err(JournalError::Epoch { asked, last });
         }
+        // With room left in the last segment it may start on a full disk: orders are refused, cancels are not.
+        require_space(&self.segments, &self.options, MAX_RECORD_SLOTS as u64)?;
         self.segments.set_epoch(asked);
         let capacity = self.options.hot_bytes / SLOT_BYTES as u64;
         let header = HotHeader { journal_id: self.journal_id, epoch: asked, capacity, start: end };
@@ -237,24 +303,39 @@ impl<M: Medium> Opened<M> {
         let mut temporary = self.options.hot_path.clone().into_os_string();
         temporary.push(".new");
         let mapping = Mapping::create_file(Path::new(&temporary), header.file_bytes())?;
-        let stage = HotStage::create(&mapping, &header)?;
+        let stage = HotStage::create(&mapping, &header, self.options.power)?;
         std::fs::rename(&temporary, &self.options.hot_path)
             .map_err(JournalError::io("naming the hot ring"))?;
         if !mapping.report().is_clean() {
             tracing::warn!(report = %mapping.report(), "the hot ring's memory is not settled");
         }
         let writer = Writer::new(&mapping, &header, &stage)?;
-        // The next segment is allocated whole: it must fit before orders stop, so that cancels still have its room.
-        let min_free_bytes =
-            self.options.min_free_bytes.max(self.options.segment_bytes + SEGMENT_HEADER_BYTES);
-        let pump = Pump::new(stage, self.segments, self.options.sync_interval, min_free_bytes);
+        let pump = Pump::new(stage, self.segments, &self.options);
         Ok((writer, pump))
     }
+}
+
+/// Refuses when `slots` more slots do not fit the disk.
+fn require_space<M: Medium>(
+    segments: &SegmentWriter<M>,
+    options: &JournalOptions,
+    slots: u64,
+) -> Result<(), JournalError> {
+    let needed = segments.bytes_for(slots);
+    if needed == 0 {
+        return Ok(());
+    }
+    let free = segments.medium().free_bytes().map_err(JournalError::io("asking for free disk space"))?;
+    if free < needed {
+        return Err(JournalError::DiskFull { dir: options.dir.clone(), free, needed });
+    }
+    Ok(())
 }
 
 /// Where and how the archive ends.
 struct ArchiveEnd<F> {
     state: ArchiveState,
+    oldest: u64,
     position: u64,
     durable: DurableMark,
     chain: Option<u32>,
@@ -272,6 +353,7 @@ impl<F> ArchiveEnd<F> {
         let (Some(oldest), Some(last)) = (firsts.first().copied(), firsts.last().copied()) else {
             return Ok(Self {
                 state: ArchiveState::Empty,
+                oldest: FIRST_POSITION,
                 position: FIRST_POSITION,
                 durable: DurableMark { position: FIRST_POSITION, spare: 0 },
                 chain: None,
@@ -280,9 +362,6 @@ impl<F> ArchiveEnd<F> {
                 segment: None,
             });
         };
-        if oldest != FIRST_POSITION {
-            return Err(ArchiveError::Break { segment: oldest, expected: FIRST_POSITION }.into());
-        }
         let io = |source| ArchiveError::Io { segment: last, source };
         let file = medium.open_segment(last).map_err(io)?;
         let mut reader = SegmentReader::open(file, last).map_err(|e| ArchiveError::open(last, e))?;
@@ -295,6 +374,7 @@ impl<F> ArchiveEnd<F> {
         let (position, durable, header) = (reader.position(), reader.durable(), *reader.header());
         Ok(Self {
             state: ArchiveState::of(tail, position > FIRST_POSITION, position < durable.position),
+            oldest,
             position,
             durable,
             chain: Some(reader.chain()),

@@ -6,6 +6,7 @@
 use std::io;
 use std::sync::Arc;
 
+use ringfence_ipc::journal::MAX_RECORD_SLOTS;
 use ringfence_ipc::journal::archive::{
     DurableMark, MARK_BYTES, MARK_OFFSETS, SEGMENT_HEADER_BYTES, SegmentHeader, read_full, seal_slot,
 };
@@ -84,6 +85,22 @@ impl<M: Medium> SegmentWriter<M> {
 
     pub(super) const fn synced(&self) -> u64 {
         self.synced
+    }
+
+    /// First position of the segment that is being written.
+    pub(super) fn segment(&self) -> Option<u64> {
+        self.current.as_ref().map(|open| open.header.first)
+    }
+
+    /// Bytes of the segments that must be made before `slots` more slots fit, at most.
+    pub(super) fn bytes_for(&self, slots: u64) -> u64 {
+        const WASTED: u64 = MAX_RECORD_SLOTS as u64 - 1;
+        let end = self.current.as_ref().map_or(0, |open| open.header.first + open.header.capacity);
+        let room = end.saturating_sub(self.staged).saturating_sub(WASTED);
+        let missing = slots.saturating_sub(room);
+        // A record never spans two segments: each may end with slots that the next record did not fit into.
+        missing.div_ceil(self.segment_slots - WASTED)
+            * (SEGMENT_HEADER_BYTES + self.segment_slots * SLOT_BYTES as u64)
     }
 
     /// Whether a whole group is staged.

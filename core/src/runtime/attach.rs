@@ -13,9 +13,10 @@ use ringfence_ipc::ring::{Consumer, Producer};
 use ringfence_ipc::segment::{ClientSegment, GateSegment, SegmentError};
 use tracing::warn;
 
+use super::beds::Beds;
 use super::missed::JournalPaths;
-use super::port::ClientPort;
-use super::registry::{Admitted, Refusal};
+use super::port::{About, ClientPort};
+use super::registry::{Admitted, Refusal, name_bytes};
 use crate::config::CapacityConfig;
 use crate::gate::{Capacity, StrategyTables};
 
@@ -30,8 +31,11 @@ pub(super) struct Setup {
     pub journal: JournalPaths,
     pub market: Arc<GateSegment>,
     pub cache: Arc<GateSegment>,
+    pub beds: Beds,
     /// Keys remembered per strategy, by strategy id; the last entry is everybody else's.
     pub dedup_quota: Vec<usize>,
+    /// Name of the operator that the dead-man switch watches.
+    pub dead_man: String,
     /// Market events the venue had consumed when this life began, and since.
     pub tape_event: Box<dyn Fn() -> u64 + Send>,
 }
@@ -41,6 +45,8 @@ pub(super) struct Pending {
     client: u64,
     role: Role,
     paced: bool,
+    name: String,
+    dead_man: bool,
     strategy: StrategyId,
     pub ticket: Ticket,
     pub resume_after: Option<u64>,
@@ -48,6 +54,8 @@ pub(super) struct Pending {
     events: GateSegment,
     market: OwnedFd,
     cache: OwnedFd,
+    /// Wake the gate's threads; empty unless they may park.
+    pub bells: Vec<OwnedFd>,
     intents_slots: u32,
     tape_slots: u32,
     events_slots: u32,
@@ -62,9 +70,10 @@ pub(super) struct Served {
 }
 
 impl Pending {
-    /// What travels with the welcome: intents, events, market, node cache.
-    pub fn fds(&self) -> [BorrowedFd<'_>; 4] {
-        [self.intents.fd(), self.events.fd(), self.market.as_fd(), self.cache.as_fd()]
+    /// What travels with the welcome: intents, events, market, node cache, then the bells.
+    pub fn fds(&self) -> Vec<BorrowedFd<'_>> {
+        let segments = [self.intents.fd(), self.events.fd(), self.market.as_fd(), self.cache.as_fd()];
+        segments.into_iter().chain(self.bells.iter().map(AsFd::as_fd)).collect()
     }
 }
 
@@ -112,6 +121,12 @@ impl Setup {
             warn!(client, %report, "events segment");
         }
         let (market, cache) = (another_fd(&self.market, "market")?, another_fd(&self.cache, "cache")?);
+        let bells = self.beds.client_bells(hello.role).map_err(|source| SegmentError::Os {
+            step: "eventfd",
+            name: "bell".into(),
+            source,
+            advice: "raise the open files limit",
+        })?;
         let welcome = Welcome {
             client,
             strategy,
@@ -125,11 +140,14 @@ impl Setup {
             cache_bytes: self.cache.mapping().len_bytes() as u64,
             ticket,
             tape_event: (self.tape_event)(),
+            bells: bells.len() as u8,
         };
         let pending = Pending {
             client,
             role: hello.role,
             paced: hello.paced,
+            name: hello.name.clone(),
+            dead_man: hello.role == Role::Operator && hello.name == self.dead_man,
             strategy,
             ticket,
             resume_after: hello.ticket.map(|_| hello.last_seq),
@@ -137,6 +155,7 @@ impl Setup {
             events,
             market,
             cache,
+            bells,
             intents_slots,
             tape_slots,
             events_slots,
@@ -178,7 +197,16 @@ impl Setup {
             tape,
             market_seen: if pending.paced { Some(layout::market_seen(&intents)?) } else { None },
             paced_limit: if feed { Some(layout::events_paced_mut(events)?) } else { None },
+            dead_man: pending.dead_man,
             draining: false,
+            lagging: layout::events_lagging_mut(events)?,
+            lagging_since_ns: 0,
+            about: About {
+                name: name_bytes(&pending.name),
+                pid: peer.pid,
+                attached_ns: self.clock.now_ns(),
+                waiting: 0,
+            },
             seen: (0, 0),
         });
         let record = AttachRecord {

@@ -1,19 +1,21 @@
 //! From a configuration and whatever an earlier life left to a gate that can start.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use ringfence_ipc::clock::Clock;
-use ringfence_ipc::journal::{AttachRecord, BootRecord, LimitRecord, Record, StrategyRecord};
-use ringfence_ipc::msg::Command;
-use ringfence_ipc::reason::Scope;
+use ringfence_ipc::journal::{BootRecord, ConfigOrigin, LimitRecord, Record};
+use ringfence_ipc::msg::{Command, StrategyId, SymbolId};
+use ringfence_ipc::reason::{LimitId, Scope};
 use ringfence_ipc::symbol::Symbol;
 
 use super::CoreError;
+use super::limits;
 use super::registry::{Registry, random_bytes, strategy_record};
+use crate::checkpoint::{self, Recovered};
 use crate::config::CoreConfig;
-use crate::gate::{Capacity, Gate, Reentry};
-use crate::journal::medium::Medium;
-use crate::journal::{Archiver, Class, JournalOptions, Opened, Writer, open};
+use crate::gate::{Capacity, Gate, HandedOut, Reentry};
+use crate::journal::{Archiver, Class, Writer, open};
 
 /// What [`boot`] hands over.
 pub(super) struct Booted {
@@ -27,24 +29,12 @@ pub(super) struct Booted {
     pub hash_seed: u64,
     pub epoch: u16,
     pub next_client: u64,
-    /// Orders that go back to the venue.
-    pub reentry: Vec<Command>,
+    /// Position of the checkpoint that recovery began with.
+    pub checkpoint: Option<u64>,
     /// Records in the journal so far.
     pub records: u64,
     /// Gate time of the new life's first records, ns.
     pub now_ns: u64,
-}
-
-/// What the journal told about earlier lives.
-#[derive(Default)]
-pub(super) struct Past {
-    pub epoch: u16,
-    hash_seed: Option<u64>,
-    pub last_ns: u64,
-    pub symbols: Vec<Symbol>,
-    strategies: Vec<StrategyRecord>,
-    attaches: Vec<AttachRecord>,
-    pub records: u64,
 }
 
 /// Recovers, then journals what the configuration adds.
@@ -56,30 +46,25 @@ pub(super) fn boot(config: &CoreConfig) -> Result<Booted, CoreError> {
     make_dir(&config.data_dir, 0o700).map_err(io(&config.data_dir))?;
     let symbols = config.symbol_table()?;
     let capacity = config.gate_capacity();
-    let mut opened = open(JournalOptions {
-        hot_bytes: config.journal.hot_bytes,
-        segment_bytes: config.journal.segment_bytes,
-        min_free_bytes: config.journal.min_free_bytes,
-        // Tier `process` waits for no sync; rarer syncs leave the disk to the copying.
-        sync_interval: std::time::Duration::from_millis(100),
-        ..JournalOptions::new(config.journal_dir(), config.hot_path())
-    })?;
-    let mut gate = Gate::new(capacity, 0, 0);
-    let past = recover(&mut opened, &mut gate)?;
-    let epoch = past.epoch.checked_add(1).ok_or(CoreError::Epochs)?;
+    let mut opened = open(config.journal_options())?;
+    let recovery = checkpoint::recover(&config.journal_dir(), &mut opened.log, capacity)?;
+    let Recovered { gate, past } = recovery.recovered;
+    let epoch = gate.epoch().checked_add(1).ok_or(CoreError::Epochs)?;
     let (writer, archiver) = opened.start(epoch)?;
     let clock = Clock::start(past.last_ns + 1);
     let mut registry = Registry::new(&config.clients, capacity.max_strategies)?;
-    past.strategies.iter().for_each(|record| registry.recover_strategy(record));
-    past.attaches.iter().for_each(|record| registry.recover_attach(record));
-    let hash_seed = match (past.hash_seed, &config.lockstep) {
-        (Some(seed), _) => seed,
-        (None, Some(lockstep)) => lockstep.seed,
-        (None, None) => u64::from_le_bytes(random_bytes().map_err(CoreError::Random)?),
+    for (id, account, name) in gate.strategies() {
+        registry.recover_strategy(&strategy_record(name, id, account, 0));
+    }
+    past.tickets.iter().for_each(|(strategy, digest)| registry.set_ticket(*strategy, *digest));
+    let hash_seed = match &config.lockstep {
+        _ if past.records > 0 => gate.hash_seed(),
+        Some(lockstep) => lockstep.seed,
+        None => u64::from_le_bytes(random_bytes().map_err(CoreError::Random)?),
     };
     // Lockstep runs start at time 0: the tape is the clock, and nothing of this machine may enter the journal's state.
     let now_ns = if config.lockstep.is_some() { past.last_ns } else { clock.now_ns() };
-    let next_client = past.attaches.iter().map(|record| record.client).max().unwrap_or(0) + 1;
+    let known: Vec<Symbol> = (0..gate.capacity().max_symbols).map_while(|id| gate.symbol(id)).collect();
     let mut start = Start { gate, writer, now_ns, records: past.records };
     start.log(&Record::Boot(BootRecord {
         epoch,
@@ -90,9 +75,8 @@ pub(super) fn boot(config: &CoreConfig) -> Result<Booted, CoreError> {
         build_id: build_id(),
     }))?;
     start.log(&Record::Capacity(capacity.record(now_ns)))?;
-    start.symbols(&past.symbols, &symbols)?;
+    start.symbols(&known, &symbols)?;
     start.configured(config, &mut registry)?;
-    let reentry = start.reenter()?;
     let Start { gate, writer, records, .. } = start;
     Ok(Booted {
         gate,
@@ -104,40 +88,11 @@ pub(super) fn boot(config: &CoreConfig) -> Result<Booted, CoreError> {
         capacity,
         hash_seed,
         epoch,
-        next_client,
-        reentry,
+        next_client: past.last_client + 1,
+        checkpoint: recovery.checkpoint,
         records,
         now_ns,
     })
-}
-
-pub(super) fn recover<M: Medium>(opened: &mut Opened<M>, gate: &mut Gate) -> Result<Past, CoreError> {
-    let mut past = Past::default();
-    for found in opened.log.by_ref() {
-        let (position, record) = found?;
-        gate.apply(position, &record)?;
-        past.records += 1;
-        match record {
-            Record::Boot(boot) => {
-                past.epoch = boot.epoch;
-                past.hash_seed = Some(boot.hash_seed);
-                past.last_ns = past.last_ns.max(boot.now_ns);
-            }
-            Record::Symbol { symbol, .. } => past.symbols.push(symbol),
-            Record::Strategy(strategy) => past.strategies.push(strategy),
-            Record::Attach(attach) => {
-                past.last_ns = past.last_ns.max(attach.now_ns);
-                past.attaches.push(attach);
-            }
-            Record::Decision(decision) => past.last_ns = past.last_ns.max(decision.now_ns),
-            Record::Report(report) => past.last_ns = past.last_ns.max(report.ts_ns),
-            Record::Mark(mark) => past.last_ns = past.last_ns.max(mark.now_ns),
-            Record::Close(close) => past.last_ns = past.last_ns.max(close.now_ns),
-            Record::Control(control) => past.last_ns = past.last_ns.max(control.now_ns),
-            Record::Limit(_) | Record::Capacity(_) => {}
-        }
-    }
-    Ok(past)
 }
 
 /// The records a new life begins with.
@@ -181,28 +136,22 @@ impl Start {
         Ok(())
     }
 
+    /// The strategies of the file, and its limits unless they are those of the last start or reload: what an operator
+    /// has set since stays until the file says something new. Limits come first: a strategy's dedup quota is read when
+    /// its tables are built.
     fn configured(&mut self, config: &CoreConfig, registry: &mut Registry) -> Result<(), CoreError> {
-        let mut limits = config.limit_records(self.now_ns)?;
-        // Limits of strategies come first: a strategy's dedup quota is read when its tables are built.
+        let mut next = registry.next_strategy();
         let mut ids = Vec::with_capacity(config.strategies.len());
         for strategy in &config.strategies {
-            let known = self.gate.strategy_by_name(&strategy.name).map(|(id, _)| id);
-            let reserved = u16::try_from(ids.iter().filter(|(_, new)| *new).count()).unwrap_or(u16::MAX);
-            ids.push(match known {
-                Some(id) => (id, false),
-                None => (registry.next_strategy().saturating_add(reserved), true),
-            });
+            ids.push(registry.id_of(&strategy.name).unwrap_or_else(|| {
+                next = next.saturating_add(1);
+                next - 1
+            }));
         }
-        for limit in &mut limits {
-            if limit.scope == Scope::Strategy
-                && let Some((id, _)) = ids.get(usize::from(limit.scope_id) - 1)
-            {
-                limit.scope_id = *id;
-            }
-        }
-        self.limits(&limits)?;
-        for (strategy, (id, new)) in config.strategies.iter().zip(ids) {
-            if new {
+        self.limits(&config.resolved_limits(&ids, self.now_ns)?)?;
+        for (strategy, id) in config.strategies.iter().zip(ids) {
+            self.entitled(id, config.entitled(strategy)?)?;
+            if registry.id_of(&strategy.name).is_none() {
                 let record = strategy_record(&strategy.name, id, strategy.account, self.now_ns);
                 self.log(&Record::Strategy(record))?;
                 registry.recover_strategy(&record);
@@ -211,20 +160,59 @@ impl Start {
         Ok(())
     }
 
-    pub fn limits(&mut self, limits: &[LimitRecord]) -> Result<(), CoreError> {
-        for limit in limits {
-            if self.gate.limit(limit.scope, limit.scope_id, limit.limit) != Some(limit.value) {
-                self.log(&Record::Limit(*limit))?;
-            }
+    /// Brings what a strategy may trade to `wanted`; none: everything.
+    fn entitled(
+        &mut self,
+        strategy: StrategyId,
+        wanted: Option<BTreeSet<SymbolId>>,
+    ) -> Result<(), CoreError> {
+        let set = self.gate.entitled(strategy);
+        if set == wanted {
+            return Ok(());
         }
-        Ok(())
+        let place = |symbol: &SymbolId| i64::from(*symbol) + 1;
+        let values: Vec<i64> = match (&set, &wanted) {
+            (_, None) => vec![LimitRecord::NOT_SET],
+            // Taking any symbol from an unrestricted strategy restricts it.
+            (None, Some(wanted)) => std::iter::once(-1).chain(wanted.iter().map(place)).collect(),
+            (Some(set), Some(wanted)) => {
+                let taken = set.difference(wanted).map(|symbol| -place(symbol));
+                taken.chain(wanted.difference(set).map(place)).collect()
+            }
+        };
+        let (scope, limit, now_ns) = (Scope::Strategy, LimitId::Entitlement, self.now_ns);
+        let config_version = self.gate.config().0;
+        values.into_iter().try_for_each(|value| {
+            self.log(&Record::Limit(LimitRecord {
+                scope,
+                scope_id: strategy,
+                limit,
+                value,
+                now_ns,
+                config_version,
+            }))
+        })
     }
 
-    /// Orders of the last life: commands that no venue ever saw are given back, the others go to the venue again as
-    /// what they are. The paper venue died with the gate, so nothing is sent twice.
-    pub fn reenter(&mut self) -> Result<Vec<Command>, CoreError> {
+    pub fn limits(&mut self, wanted: &[LimitRecord]) -> Result<(), CoreError> {
+        let (version, applied) = self.gate.config();
+        let digest = limits::digest(wanted);
+        if applied == Some(digest) {
+            return Ok(());
+        }
+        let set = self.gate.limits().map(|(scope, id, limit, value)| ((scope, id, limit), value)).collect();
+        let changes = limits::differences(&set, wanted);
+        let by = (self.now_ns, 0);
+        let set = limits::change_set(ConfigOrigin::Boot, version + 1, digest, by, &changes);
+        self.log(&Record::Config(set.config))?;
+        set.limits.iter().try_for_each(|limit| self.log(&Record::Limit(*limit)))
+    }
+
+    /// What happens to the orders of the last life, given what the venue knows of it: reports are journalled and
+    /// applied, commands come back.
+    pub fn reenter(&mut self, handed_out: HandedOut) -> Result<Vec<Command>, CoreError> {
         let mut commands = Vec::new();
-        for step in self.gate.reenter_commands(self.now_ns) {
+        for step in self.gate.reenter_commands(handed_out, self.now_ns) {
             match step {
                 Reentry::Command(command) => commands.push(command),
                 Reentry::Report(report) => {

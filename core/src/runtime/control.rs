@@ -14,12 +14,14 @@ use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
 use ringfence_ipc::counters::{Counter, CountersWriter};
 use ringfence_ipc::handshake::socket::{self, PeerCredentials, Received};
-use ringfence_ipc::handshake::{ControlRefusal, ControlRequest, Packet, RefusalCode, Role};
+use ringfence_ipc::handshake::{ControlDone, ControlRefusal, ControlRequest, Packet, RefusalCode, Role};
 use ringfence_ipc::reason::Mode;
 use ringfence_ipc::ring::Fault;
-use tracing::{info, warn};
+use ringfence_ipc::wake::Bell;
+use tracing::{error, info, warn};
 
 use super::attach::{Pending, Setup};
+use super::limits::{Book, ChangeSet};
 use super::mailbox::{FromGate, PortFault, ToGate};
 use super::missed;
 use super::operator::{KillFile, mail_of};
@@ -62,6 +64,11 @@ pub(super) struct Control {
     /// The gate thread looks at it in every pass.
     pub kill: Arc<AtomicUsize>,
     pub kill_file: KillFile,
+    /// Wake the gate's threads, where they may park.
+    pub bells: Vec<Bell>,
+    /// Set from outside: read the configuration again.
+    pub reload: Arc<AtomicBool>,
+    pub book: Book,
 }
 
 /// The running control thread.
@@ -148,6 +155,11 @@ impl Loop {
                 self.mail.push_back(ToGate::Stop);
             }
             self.look_for_kill_file();
+            if self.control.reload.swap(false, Ordering::AcqRel)
+                && let Ok(Some(set)) = self.reload(0)
+            {
+                self.configure(set);
+            }
             self.exchange_mail();
             self.flush_and_expire();
             let attached =
@@ -211,6 +223,7 @@ impl Loop {
             role: Role::Observer,
             strategy: 0,
             asking: false,
+            bells: Vec::new(),
             outgoing: VecDeque::new(),
         });
         Ok(())
@@ -283,9 +296,10 @@ impl Loop {
         // A ticket outlives every attachment it resumes: were a new one given each time, a gate killed between writing
         // it down and telling the client would leave the client with one that no longer counts.
         let ticket = hello.ticket.map_or_else(Registry::new_ticket, Ok).map_err(internal)?;
-        let (pending, welcome) =
+        let (mut pending, welcome) =
             self.control.setup.prepare(hello, peer.client, &admitted, ticket).map_err(internal)?;
         let sent = socket::send(peer.socket.as_fd(), &Packet::Welcome(welcome), &pending.fds());
+        peer.bells = std::mem::take(&mut pending.bells);
         sent.map_err(internal)?;
         peer.stage = Stage::Mapped(Box::new(pending));
         Ok(())
@@ -315,6 +329,10 @@ impl Loop {
             return Err((RefusalCode::Identity, "only an operator may control the gate".into()));
         }
         info!(?request, client = peer.client, "control");
+        if matches!(request, ControlRequest::Reload | ControlRequest::SetLimit { .. }) {
+            self.on_config(at, request);
+            return Ok(());
+        }
         let rearms = matches!(request, ControlRequest::Rearm { .. });
         match mail_of(request, peer.client) {
             None => self.control.stop.store(true, Ordering::Release),
@@ -334,6 +352,56 @@ impl Loop {
         if !killed && self.control.kill_file.is_there() {
             self.control.kill.store(KILL_BY_FILE, Ordering::Relaxed);
         }
+    }
+
+    /// The file again. Says what changes, or why nothing does; the log does, too.
+    fn reload(&mut self, client: u64) -> Result<Option<ChangeSet>, String> {
+        let by = (self.control.setup.clock.now_ns(), client);
+        let made = self.control.book.reload(&self.control.registry, by);
+        match &made {
+            Ok(Some(_)) => {}
+            Ok(None) => {
+                info!(version = self.control.book.version(), "configuration read again: nothing changes")
+            }
+            Err(reason) => warn!(reason, "configuration not changed"),
+        }
+        made
+    }
+
+    /// An operator wants other limits. It is answered when they are in the journal, or with what is wrong.
+    fn on_config(&mut self, at: usize, request: ControlRequest) {
+        let Some(client) = self.peers[at].as_ref().map(|peer| peer.client) else { return };
+        let made = match request {
+            ControlRequest::SetLimit { scope, scope_id, limit, value } => {
+                let by = (self.control.setup.clock.now_ns(), client);
+                let registry = &self.control.registry;
+                self.control.book.set((scope, scope_id), limit.text(), value.text(), registry, by)
+            }
+            _ => self.reload(client),
+        };
+        let answer = match made {
+            Ok(Some(set)) => {
+                self.controls += 1;
+                return self.configure(set);
+            }
+            Ok(None) => {
+                Packet::ControlDone(ControlDone { journal_seq: self.control.book.at(), cancelling: 0 })
+            }
+            Err(text) => Packet::ConfigRefused { text },
+        };
+        if let Some(peer) = &mut self.peers[at] {
+            peer.outgoing.push_back(answer);
+        }
+    }
+
+    /// Hands a change to the gate.
+    fn configure(&mut self, set: ChangeSet) {
+        for line in self.control.book.describe(&set) {
+            info!(version = set.config.version, client = set.config.client, "{line}");
+        }
+        let quota = |id: usize| self.control.book.dedup_quota(id as u16);
+        self.control.setup.dedup_quota = (0..self.control.setup.dedup_quota.len()).map(quota).collect();
+        self.mail.push_back(ToGate::Configure(Box::new(set)));
     }
 
     /// A connection ended: its process died, it hung up, or it was refused. What the gate holds comes back first.
@@ -363,17 +431,22 @@ impl Loop {
         if let Some(pidfd) = &peer.pidfd {
             let _ = registry.deregister(&mut SourceFd(&pidfd.as_raw_fd()));
         }
+        self.control.setup.beds.remove(&peer.bells);
         if peer.client != 0 {
             self.control.registry.release(peer.role, peer.strategy);
         }
     }
 
     fn exchange_mail(&mut self) {
+        let work = !self.mail.is_empty() || self.control.kill.load(Ordering::Relaxed) != 0;
         while let Some(message) = self.mail.pop_front() {
             if let Err(rtrb::PushError::Full(message)) = self.control.to_gate.push(message) {
                 self.mail.push_front(message);
                 break;
             }
+        }
+        if work {
+            self.control.bells.iter_mut().for_each(Bell::ring_if_parked);
         }
         while let Ok((client, fault)) = self.control.paper_faults.try_recv() {
             warn!(client, %fault, "the feed's tape broke the ring protocol: feed detached");
@@ -393,6 +466,14 @@ impl Loop {
                 if let Some(fault) = fault {
                     warn!(client = port.client, ?fault, "client detached by the gate");
                 }
+                match fault {
+                    Some(PortFault::Ring(_)) => {
+                        let count = self.control.registry.quarantine(port.role, port.strategy);
+                        self.control.counters.set(Counter::QuarantinedClients, count);
+                    }
+                    Some(PortFault::Lagging) => self.control.counters.inc(Counter::LaggingDetached),
+                    _ => {}
+                }
                 if let Some(at) = self.find(port.client) {
                     if let (Some(Some(peer)), Some(fault)) = (self.peers.get_mut(at), fault) {
                         let (code, text) = fault_refusal(fault);
@@ -410,7 +491,28 @@ impl Loop {
                     });
                 }
             }
+            FromGate::Unreleased { entries, durable_pos } => error!(
+                entries,
+                durable_pos,
+                "the disk failed: what was decided after this position is not shown and not sent; \
+                 start the gate again, recovery decides"
+            ),
             FromGate::Node(turn) => self.on_node_answer(*turn),
+            FromGate::Configured { set, journal_seq } => {
+                info!(
+                    version = set.config.version,
+                    journal_seq,
+                    limits = set.limits.len(),
+                    "limits are in force"
+                );
+                self.control.book.begun(journal_seq);
+                if set.config.client != 0 {
+                    self.controls = self.controls.saturating_sub(1);
+                }
+                if let Some(Some(peer)) = self.find(set.config.client).and_then(|at| self.peers.get_mut(at)) {
+                    peer.outgoing.push_back(Packet::ControlDone(ControlDone { journal_seq, cancelling: 0 }));
+                }
+            }
             FromGate::Stopped => self.gate_stopped = true,
         }
     }
@@ -433,6 +535,8 @@ impl Loop {
         }
         peer.outgoing.push_back(Packet::Active { journal_position: position });
         self.control.counters.inc(Counter::Attaches);
+        let quarantined = self.control.registry.served(peer.role, peer.strategy);
+        self.control.counters.set(Counter::QuarantinedClients, quarantined);
         info!(client, role = ?peer.role, strategy = peer.strategy, pid = peer.credentials.pid, "client attached");
     }
 
@@ -457,6 +561,10 @@ fn fault_refusal(fault: PortFault) -> (RefusalCode, &'static str) {
         PortFault::Lagging => {
             (RefusalCode::Lagging, "you stopped reading your events: resume with your ticket")
         }
+        PortFault::Unreleased => (
+            RefusalCode::Internal,
+            "the journal's disk failed: what you were not answered is known when the gate was started again",
+        ),
         PortFault::Silent => (RefusalCode::Protocol, "lockstep: your step was not finished in 5 s"),
     }
 }

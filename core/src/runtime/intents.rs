@@ -194,7 +194,7 @@ impl Reactor {
     }
 
     #[cold]
-    fn count_refused(&self, decision: &Decision) {
+    pub fn count_refused(&self, decision: &Decision) {
         let counters = &self.counters;
         if decision.duplicate {
             counters.inc(Counter::Duplicates);

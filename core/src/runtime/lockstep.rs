@@ -28,8 +28,7 @@ const UPDATES_PER_STEP: usize = 4096;
 
 impl Reactor {
     /// Runs the whole tape in turns, then serves what is left like any gate until told to stop.
-    pub(super) fn run_lockstep(&mut self, settings: &Lockstep, wait: Wait) {
-        let mut waiter = Waiter::new(wait);
+    pub(super) fn run_lockstep(&mut self, settings: &Lockstep, waiter: &mut Waiter) {
         while !self.stopping && self.strategies().len() < settings.strategies {
             let busy = self.idle_pass();
             waiter.after_pass(busy);
@@ -47,6 +46,7 @@ impl Reactor {
             self.pull_kill();
         }
         let mut busy = self.mail();
+        busy |= self.held.is_waiting() && self.release();
         for at in 0..self.ports.len() {
             let operator = self.ports[at].as_ref().is_some_and(|port| port.role == Role::Operator);
             let draining = self.ports[at].as_ref().is_some_and(|port| port.draining);
@@ -61,7 +61,8 @@ impl Reactor {
     }
 
     fn served(&mut self, at: usize) -> bool {
-        match self.serve_intents(at) {
+        let outcome = if self.held.is_on() { self.serve_held(at) } else { self.serve_intents(at) };
+        match outcome {
             Ok(served) => served > 0,
             Err(fault) => {
                 self.retire(at, Some(fault));
@@ -143,9 +144,8 @@ impl Reactor {
         let limit = self.reports_that_fit();
         self.venue.take_reports(limit, &mut reports);
         let now_ns = self.now_ns();
-        for report in &reports {
-            self.book(report, now_ns);
-        }
+        self.book_all(&reports, now_ns);
+        self.release_all(Duration::MAX);
         let busy = !reports.is_empty();
         self.reports = reports;
         busy
@@ -181,7 +181,12 @@ impl Reactor {
                     for (position, words) in intents {
                         self.wait_for_journal();
                         let started_ns = self.clock.now_ns();
-                        if let Err(fault) = self.decide_one(at, &words, None, position, now_ns) {
+                        let decided = if self.held.is_on() {
+                            self.decide_held(at, &words, None, position, now_ns)
+                        } else {
+                            self.decide_one(at, &words, None, position, now_ns)
+                        };
+                        if let Err(fault) = decided {
                             self.retire(at, Some(fault));
                         }
                         self.counters
@@ -191,6 +196,7 @@ impl Reactor {
                 Err(fault) => self.retire(at, Some(fault)),
             }
         }
+        self.release_all(Duration::MAX);
         // Nobody sees a value of this step before all have finished it.
         for (client, update) in &updates {
             let _ = self.nodes.cache.apply(*client, update);

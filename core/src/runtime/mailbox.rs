@@ -4,6 +4,7 @@ use ringfence_ipc::handshake::{ControlDone, ControlRefusal};
 use ringfence_ipc::journal::{AttachRecord, ControlRecord, StrategyRecord};
 use ringfence_ipc::ring::Fault;
 
+use super::limits::ChangeSet;
 use super::nodes::NodeTurn;
 use super::port::ClientPort;
 use crate::gate::StrategyTables;
@@ -23,6 +24,8 @@ pub(super) enum ToGate {
     Control { record: ControlRecord, cancel_orders: Option<bool> },
     /// A client asks about a node.
     Node(Box<NodeTurn>),
+    /// Other limits: all of them between two decisions.
+    Configure(Box<ChangeSet>),
     /// Finish in good order.
     Stop,
 }
@@ -35,8 +38,12 @@ pub(super) enum FromGate {
     Retired { port: Box<ClientPort>, fault: Option<PortFault> },
     /// What came of an operator's act.
     Controlled { client: u64, outcome: Result<ControlDone, ControlRefusal> },
+    /// Tier `power`: the disk failed, and this many answers, reports and commands are never shown.
+    Unreleased { entries: u64, durable_pos: u64 },
     /// What became of a client's request about a node.
     Node(Box<NodeTurn>),
+    /// The limits are in the journal and in force; their memory comes back.
+    Configured { set: Box<ChangeSet>, journal_seq: u64 },
     /// The gate thread has ended.
     Stopped,
 }
@@ -48,6 +55,8 @@ pub(super) enum PortFault {
     Ring(Fault),
     /// It does not read its events; it may resume with its ticket.
     Lagging,
+    /// Tier `power`: the disk failed before what it waits for was safe.
+    Unreleased,
     /// Lockstep: it did not finish its step in time.
     Silent,
 }

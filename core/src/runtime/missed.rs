@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use ringfence_ipc::handshake::{MISSED_PER_PACKET, Packet, Role};
+use ringfence_ipc::journal::hot::status;
 use ringfence_ipc::journal::{DecisionRecord, Follower, Record};
 use ringfence_ipc::msg::{Decision, Report, StrategyId, Words};
 
@@ -40,6 +41,14 @@ pub(super) fn collect(
     let deadline = Instant::now() + READ_PATIENCE;
     while follower.position() < end {
         let Some((position, record)) = follower.next().map_err(|error| unreadable(&error))? else {
+            let failed = status::POWER | status::FAILED;
+            if follower.hot().is_some_and(|hot| hot.status() & failed == failed) {
+                return Err(format!(
+                    "the journal's disk failed: what came after {} is known when the gate was started again; \
+                     until then attach without a ticket",
+                    follower.position()
+                ));
+            }
             // Everything below `end` was written before this was asked for: leaving some of it out would be a loss.
             if Instant::now() > deadline {
                 return Err(unreadable(&format!("it ends at {}, not at {end}", follower.position())));

@@ -1,10 +1,14 @@
 //! The process around the gate: threads, rings, boot and shutdown.
 
+mod absence;
 mod affinity;
 mod attach;
+mod beds;
 mod boot;
 mod control;
+mod held;
 mod intents;
+mod limits;
 mod lockstep;
 mod mailbox;
 mod missed;
@@ -16,6 +20,7 @@ mod port;
 mod quotes;
 mod reactor;
 mod registry;
+mod release;
 mod reports;
 #[cfg(test)]
 mod simulation;
@@ -26,6 +31,7 @@ mod tests;
 mod venue_port;
 mod vigil;
 mod wait;
+mod watch;
 
 use std::fs::{File, TryLockError};
 use std::io;
@@ -41,18 +47,23 @@ use ringfence_ipc::layout;
 use ringfence_ipc::market::MarketWriter;
 use ringfence_ipc::msg::Command;
 use ringfence_ipc::segment::{GateSegment, SegmentError};
-use tracing::{error, info};
+use tracing::{error, info, warn};
 
-use crate::config::{ConfigError, CoreConfig, VenueKind};
+use crate::checkpoint::{Plan, RecoverError, Worker};
+use crate::config::{ConfigError, ConfigSource, CoreConfig, Tier, VenueKind};
 use crate::gate::{ApplyError, Space};
 use crate::journal::{Archiver, JournalError};
 use crate::summary::Summary;
 use crate::venue::{NullVenue, PaperConfig, PaperVenue};
 
+use absence::Absence;
 use affinity::KeepOff;
 use attach::Setup;
-use boot::Booted;
+use beds::Beds;
+use boot::{Booted, Start};
 use control::Control;
+use held::Held;
+use limits::Book;
 use mailbox::{FromGate, MAILBOX_SLOTS};
 use missed::JournalPaths;
 use nodes::{Nodes, cache_segment};
@@ -64,6 +75,7 @@ pub use switches::KILL_BY_SIGNAL;
 use venue_port::{
     BLANK_COMMAND, BLANK_REPORT, COMMAND_SLOTS, REPORT_SLOTS, VenuePort, touched_ring, touched_vec,
 };
+use wait::Waiter;
 
 /// Why a core cannot start or go on.
 #[derive(Debug, thiserror::Error)]
@@ -95,6 +107,9 @@ pub enum CoreError {
         /// Its name in the journal.
         name: String,
     },
+    /// The checkpoint thread cannot be started.
+    #[error("cannot start the checkpoint thread: {0}")]
+    Checkpoints(io::Error),
     /// Epochs are 16 bits.
     #[error("this journal has seen 65,535 lives: start with a new data_dir")]
     Epochs,
@@ -129,14 +144,26 @@ pub enum CoreError {
         /// What happened.
         what: String,
     },
+    /// The system has no descriptor left for the gate's beds.
+    #[error("--wait park: {0}; raise `ulimit -n`")]
+    Bells(io::Error),
     /// Spinning needs a CPU of its own.
     #[error(
-        "--wait spin needs more than {cpus} CPUs: the gate would starve the processes it serves; use backoff"
+        "--wait spin needs more than {cpus} CPU: the gate would starve the processes it serves; use backoff or park"
     )]
     SpinRefused {
         /// CPUs there are.
         cpus: usize,
     },
+}
+
+impl From<RecoverError> for CoreError {
+    fn from(error: RecoverError) -> Self {
+        match error {
+            RecoverError::Journal(error) => Self::Journal(error),
+            RecoverError::Apply(error) => Self::Apply(error),
+        }
+    }
 }
 
 /// What [`Core::start_with`] runs on the gate thread.
@@ -145,11 +172,13 @@ pub type OnGateThread = Box<dyn FnOnce() + Send>;
 /// A running core.
 pub struct Core {
     stop: Arc<AtomicBool>,
+    reload: Arc<AtomicBool>,
     paper_stop: Arc<AtomicBool>,
     control: JoinHandle<io::Result<()>>,
     gate: JoinHandle<Reactor>,
     paper: Option<JoinHandle<()>>,
     archiver: Archiver,
+    checkpoints: Worker,
     config: CoreConfig,
     symbols: Vec<ringfence_ipc::symbol::Symbol>,
     epoch: u16,
@@ -166,22 +195,28 @@ impl Core {
         Self::start_with(config, Box::new(|| ()))
     }
 
+    /// As [`Core::start`], with what `source` says now; a reload reads it again. The gate is killed in the pass that finds
+    /// `kill` other than 0: a signal handler may store [`KILL_BY_SIGNAL`] there at any time, before and after the start.
+    ///
+    /// # Errors
+    /// As [`Core::start`].
+    pub fn start_from(source: ConfigSource, kill: Arc<AtomicUsize>) -> Result<Self, CoreError> {
+        let config = source.load()?.config;
+        Self::launch(config, Some(source), Box::new(|| ()), kill)
+    }
+
     /// As [`Core::start`]; the gate thread runs `on_gate_thread` once before its first pass. So that a test or a bench
     /// can watch that thread from inside: a system-call filter, an allocation counter, a scheduling class.
     ///
     /// # Errors
     /// As [`Core::start`].
     pub fn start_with(config: CoreConfig, on_gate_thread: OnGateThread) -> Result<Self, CoreError> {
-        Self::start_switched(config, on_gate_thread, Arc::default())
+        Self::launch(config, None, on_gate_thread, Arc::default())
     }
 
-    /// As [`Core::start_with`]; the gate is killed in the pass that finds `kill` other than 0. A signal handler may
-    /// store [`KILL_BY_SIGNAL`] there at any time, before and after the start.
-    ///
-    /// # Errors
-    /// As [`Core::start`].
-    pub fn start_switched(
+    fn launch(
         config: CoreConfig,
+        source: Option<ConfigSource>,
         on_gate_thread: OnGateThread,
         kill: Arc<AtomicUsize>,
     ) -> Result<Self, CoreError> {
@@ -192,6 +227,7 @@ impl Core {
         let run_dir_lock = lock_run_dir(&config)?;
         // Every thread started from here on, but for the gate's own. One that rests leaves room for others on its CPU.
         let _keep_off = KeepOff::cpu(config.pin.filter(|_| config.wait == crate::config::Wait::Spin));
+        link_data(&config);
         let Booted {
             gate,
             writer,
@@ -203,10 +239,12 @@ impl Core {
             hash_seed,
             epoch,
             next_client,
-            reentry,
+            checkpoint,
             records,
             now_ns,
         } = boot::boot(&config)?;
+        let checkpoints =
+            Worker::spawn(Plan::of(&config), archiver.watch(), checkpoint).map_err(CoreError::Checkpoints)?;
         let counters = open_counters(&config)?;
         counters.set(Counter::Epoch, u64::from(epoch));
         counters.set(Counter::GatePid, u64::from(std::process::id()));
@@ -216,9 +254,10 @@ impl Core {
         let market_writer = MarketWriter::new(market.mapping(), &symbols, 1)?;
         let cache = Arc::new(cache_segment(&config.cache)?);
         let nodes = Nodes::new(&cache, &config.cache)?;
+        let beds = Beds::new(&config, market.mapping())?;
         let (to_gate, inbox) = rtrb::RingBuffer::new(MAILBOX_SLOTS);
         let (outbox, from_gate) = rtrb::RingBuffer::new(MAILBOX_SLOTS);
-        let stop = Arc::new(AtomicBool::new(false));
+        let (stop, reload) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
         let paper_stop = Arc::new(AtomicBool::new(false));
         let (fault_sender, paper_faults) = crossbeam_channel::bounded(64);
         let model = paper_config(&config, epoch);
@@ -250,12 +289,19 @@ impl Core {
                     counters: counters.clone(),
                     base_event,
                     stop: Arc::clone(&paper_stop),
+                    bed: beds.venue.clone(),
+                    neighbours: Beds::bells([&beds.gate])?,
                 };
                 (VenuePort::Paper { commands, reports }, Some((thread, to_paper)))
             }
         };
         let (paper_thread, to_paper) =
             paper.map_or((None, None), |(thread, sender)| (Some(thread), Some(sender)));
+        let book = Book::new(&gate, config.clone(), source);
+        book.announce(&registry);
+        let mut start = Start { gate, writer, now_ns, records };
+        let reentry = start.reenter(venue.handed_out())?;
+        let Start { gate, writer, records, .. } = start;
         let dedup_quota = (0..=capacity.max_strategies).map(|id| gate.dedup_quota(id)).collect();
         let tape_counters = counters.clone();
         let setup = Setup {
@@ -268,7 +314,9 @@ impl Core {
             journal: JournalPaths { hot: config.hot_path(), archive: config.journal_dir() },
             market: Arc::clone(&market),
             cache,
+            beds: beds.clone(),
             dedup_quota,
+            dead_man: config.operator.name.clone(),
             tape_event: Box::new(move || tape_counters.get(Counter::MarketEvents)),
         };
         let path = config.socket_path();
@@ -287,11 +335,16 @@ impl Core {
             max_strategies: usize::from(capacity.max_strategies),
             kill: Arc::clone(&kill),
             kill_cancels_orders: config.kill_cancels_orders,
+            lagging_patience_ns: config.capacity.lagging_patience_ms.saturating_mul(1_000_000),
+            held: Held::new(held_entries(&config), config.capacity.max_clients),
         });
         reactor.records = records;
         reactor.base_event = base_event;
         reactor.tape_now_ns = config.lockstep.as_ref().map(|_| now_ns);
         reactor.begin_vigil(now_ns);
+        if config.lockstep.is_none() {
+            reactor.absence = Absence::begin(&config, &reactor.gate, now_ns);
+        }
         reactor.show_guard();
         let control = Control {
             setup,
@@ -307,18 +360,24 @@ impl Core {
             counters: reactor.counters.clone(),
             kill,
             kill_file: KillFile::new(config.kill_path()),
+            bells: Beds::bells([&beds.gate, &beds.venue])?,
+            reload: Arc::clone(&reload),
+            book,
         };
+        let waiter = Waiter::in_bed(config.wait, beds.gate.clone(), Beds::bells([&beds.venue])?);
         let paper = paper_thread.map(|thread| spawn("ringfence-paper", move || thread.run())).transpose()?;
-        let gate = spawn_gate(reactor, reentry, &config, on_gate_thread)?;
+        let gate = spawn_gate(reactor, reentry, waiter, &config, on_gate_thread)?;
         let control = spawn("ringfence-ctl", move || control.run())?;
         info!(epoch, socket = %config.socket_path().display(), "gate is running");
         Ok(Self {
             stop,
+            reload,
             paper_stop,
             control,
             gate,
             paper,
             archiver,
+            checkpoints,
             config,
             symbols,
             epoch,
@@ -330,6 +389,18 @@ impl Core {
     #[must_use]
     pub fn stop_flag(&self) -> Arc<AtomicBool> {
         Arc::clone(&self.stop)
+    }
+
+    /// Setting this has the configuration read again; the log says what came of it.
+    #[must_use]
+    pub fn reload_flag(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.reload)
+    }
+
+    /// What it started with.
+    #[must_use]
+    pub fn config(&self) -> &CoreConfig {
+        &self.config
     }
 
     /// Waits until the core has stopped, then syncs the journal, removes what only the living need, and sums up.
@@ -349,9 +420,11 @@ impl Core {
         let gate = reactor.gate;
         drop(reactor.journal);
         self.archiver.stop()?;
+        self.checkpoints.stop();
         let reader = CountersReader::open(&self.config.counters_path())?;
         let summary = summary::build(&gate, &self.symbols, &reader, records, self.epoch, &state_hash);
-        for path in [self.config.socket_path(), self.config.hot_path(), self.config.counters_path()] {
+        let link = self.config.run_dir.join(DATA_LINK);
+        for path in [self.config.socket_path(), self.config.hot_path(), self.config.counters_path(), link] {
             if let Err(error) = std::fs::remove_file(&path)
                 && error.kind() != io::ErrorKind::NotFound
             {
@@ -377,9 +450,30 @@ fn lock_run_dir(config: &CoreConfig) -> Result<File, CoreError> {
     Ok(dir)
 }
 
+/// In the run directory: where the run's data lie, for whoever finds only this directory.
+const DATA_LINK: &str = "data";
+
+fn link_data(config: &CoreConfig) {
+    let link = config.run_dir.join(DATA_LINK);
+    let _ = std::fs::remove_file(&link);
+    let linked =
+        std::path::absolute(&config.data_dir).and_then(|data| std::os::unix::fs::symlink(data, &link));
+    if let Err(error) = linked {
+        warn!(link = %link.display(), %error, "the run directory does not name its data");
+    }
+}
+
 fn open_counters(config: &CoreConfig) -> Result<CountersWriter, SegmentError> {
     let path = config.counters_path();
     CountersWriter::open(&path).or_else(|_| CountersWriter::create(&path))
+}
+
+/// Tier `power` holds back at most this many entries; 0 in tier `process`.
+fn held_entries(config: &CoreConfig) -> usize {
+    match config.journal.tier {
+        Tier::Process => 0,
+        Tier::Power => config.journal.held_entries.max(held::MIN_ENTRIES),
+    }
 }
 
 fn paper_config(config: &CoreConfig, epoch: u16) -> PaperConfig {
@@ -414,10 +508,11 @@ fn join<T>(name: &'static str, handle: JoinHandle<T>) -> Result<T, CoreError> {
 fn spawn_gate(
     mut reactor: Reactor,
     reentry: Vec<Command>,
+    mut waiter: Waiter,
     config: &CoreConfig,
     on_gate_thread: OnGateThread,
 ) -> Result<JoinHandle<Reactor>, CoreError> {
-    let (pin, wait, lockstep) = (config.pin, config.wait, config.lockstep.clone());
+    let (pin, lockstep) = (config.pin, config.lockstep.clone());
     spawn("ringfence-gate", move || {
         if let Some(id) = pin
             && !core_affinity::set_for_current(core_affinity::CoreId { id })
@@ -434,9 +529,10 @@ fn spawn_gate(
         touch_stack();
         on_gate_thread();
         match &lockstep {
-            Some(settings) => reactor.run_lockstep(settings, wait),
-            None => reactor.run(wait),
+            Some(settings) => reactor.run_lockstep(settings, &mut waiter),
+            None => reactor.run(&mut waiter),
         }
+        reactor.release_all(release::STOP_PATIENCE);
         let _ = reactor.outbox.push(FromGate::Stopped);
         reactor
     })

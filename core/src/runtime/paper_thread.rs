@@ -2,11 +2,13 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use ringfence_ipc::clock::Clock;
 use ringfence_ipc::counters::{Counter, CountersWriter};
 use ringfence_ipc::msg::{Command, Report, TapeEnd, kind, kind_of};
 use ringfence_ipc::ring::{Consumer, Fault};
+use ringfence_ipc::wake::{Bell, Sleeper};
 
 use super::wait::Waiter;
 use crate::config::Wait;
@@ -40,13 +42,17 @@ pub(super) struct PaperThread {
     /// Market events consumed in earlier lives.
     pub base_event: u64,
     pub stop: Arc<AtomicBool>,
+    /// With `--wait park`: where it sleeps, and the gate thread's bell.
+    pub bed: Option<Arc<Sleeper>>,
+    pub neighbours: Vec<Bell>,
 }
 
 impl PaperThread {
     /// Runs until told to stop.
     pub fn run(mut self) {
         // Never spins: with the gate spinning there may be no third CPU.
-        let mut waiter = Waiter::new(Wait::Backoff);
+        let wait = if self.bed.is_some() { Wait::Park } else { Wait::Backoff };
+        let mut waiter = Waiter::in_bed(wait, self.bed.take(), std::mem::take(&mut self.neighbours));
         let mut out = Vec::with_capacity(4 * REPORT_SLACK);
         let mut tape: Option<(u64, Consumer)> = None;
         let mut leaving = false;
@@ -76,7 +82,8 @@ impl PaperThread {
                 }
                 busy |= self.flush(&mut out);
             }
-            waiter.after_pass(busy);
+            let due_ns = self.venue.next_due_ns().map(|due| due.saturating_sub(self.clock.now_ns()));
+            waiter.after_pass_until(busy, due_ns.map_or(Duration::MAX, Duration::from_nanos));
         }
     }
 
@@ -87,6 +94,7 @@ impl PaperThread {
             let pushed = self.reports.push(report);
             debug_assert!(pushed.is_ok(), "slots were counted");
         }
+        self.counters.add(Counter::VenueReports, fit as u64);
         fit > 0
     }
 
@@ -97,6 +105,7 @@ impl PaperThread {
             self.venue.on_command(&command, self.clock.now_ns(), out);
             taken += 1;
         }
+        self.counters.add(Counter::VenueCommands, taken as u64);
         taken > 0
     }
 

@@ -25,6 +25,8 @@ pub(super) struct Peer {
     pub strategy: StrategyId,
     /// The gate has a request about a node of this client's.
     pub asking: bool,
+    /// Eventfds it may wake the gate's threads with.
+    pub bells: Vec<OwnedFd>,
     /// Packets the socket could not take yet.
     pub outgoing: VecDeque<Packet>,
 }

@@ -1,6 +1,7 @@
 //! One attached client as the gate thread sees it.
 
 use ringfence_ipc::handshake::Role;
+use ringfence_ipc::journal::STRATEGY_NAME_BYTES;
 use ringfence_ipc::msg::{StrategyId, Words};
 use ringfence_ipc::ring::{Consumer, Fault, Producer};
 use ringfence_ipc::view::{ReadWord, WriteWord};
@@ -23,14 +24,35 @@ pub(super) struct ClientPort {
     pub market_seen: Option<ReadWord>,
     /// Feeds: how far they may run.
     pub paced_limit: Option<WriteWord>,
+    /// The operator that the dead-man switch watches.
+    pub dead_man: bool,
     /// It is gone: serve what it published, then retire it.
     pub draining: bool,
+    /// Says to the client that the gate waits for it.
+    pub lagging: WriteWord,
+    /// Since when it waits, ns; 0: it does not.
+    pub lagging_since_ns: u64,
+    /// For whoever looks on.
+    pub about: About,
     /// The last market event a paced strategy claimed, and when that last changed (gate time ns).
     pub seen: (u64, u64),
 }
 
+/// What is shown of a client and never acted on.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct About {
+    /// Its name, zero-padded.
+    pub name: [u8; STRATEGY_NAME_BYTES],
+    /// Its process.
+    pub pid: u32,
+    /// When it was attached, gate time ns.
+    pub attached_ns: u64,
+    /// Slots of its intents ring that waited at the last look.
+    pub waiting: u32,
+}
+
 /// Slots of the events ring that decisions leave free, so that reports of live orders still fit.
-const REPORT_RESERVE_SLOTS: u64 = 64;
+pub(super) const REPORT_RESERVE_SLOTS: u64 = 64;
 
 impl ClientPort {
     /// Whether a decision may be made for this client now: its answer must fit, and leave room for reports.

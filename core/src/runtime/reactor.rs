@@ -4,6 +4,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use ringfence_ipc::clock::Clock;
 use ringfence_ipc::counters::{Counter, CountersWriter, Histo};
@@ -13,7 +14,10 @@ use ringfence_ipc::layout::PACE_EVENTS;
 use ringfence_ipc::msg::{PAYLOAD_WORDS, Report, StrategyId, Words};
 use ringfence_ipc::ring::Fault;
 
+use super::absence::Absence;
+use super::held::Held;
 use super::intents::INTENTS_PER_CLIENT;
+use super::limits::ChangeSet;
 use super::mailbox::{FromGate, PortFault, ToGate};
 use super::nodes::Nodes;
 use super::port::ClientPort;
@@ -21,8 +25,8 @@ use super::quotes::Quotes;
 use super::switches::RECORDS_PER_ACT;
 use super::venue_port::{BLANK_REPORT, REPORT_SLOTS, VenuePort, touched_vec};
 use super::vigil::Vigil;
-use super::wait::Waiter;
-use crate::config::Wait;
+use super::wait::{Rest, Waiter};
+use super::watch::Watch;
 use crate::gate::{Gate, Space, touched};
 use crate::journal::{Class, Writer};
 
@@ -32,6 +36,8 @@ pub(super) const REPORTS_PER_PASS: usize = 256;
 const MAIL_PER_PASS: usize = 4;
 /// Passes between two looks at what need not be looked at every time.
 const PASSES_PER_CHORE: u64 = 64;
+/// Between two looks at what the disk has, while something waits for it.
+pub(super) const DISK_LOOK: Duration = Duration::from_micros(50);
 /// No client is attached for this strategy.
 pub(super) const NO_PORT: u16 = u16::MAX;
 /// A paced strategy that reads nothing for this long is no longer waited for.
@@ -50,11 +56,13 @@ pub(super) struct Reactor {
     pub outbox: rtrb::Producer<FromGate>,
     pub ports: Vec<Option<Box<ClientPort>>>,
     /// Places in `ports` that are taken, so that a pass touches nobody else.
-    active: Vec<u16>,
+    pub active: Vec<u16>,
     pub by_strategy: Vec<u16>,
     pub reports: Vec<Report>,
     /// Intents of the client that is being served.
     pub batch: Vec<Words>,
+    /// Tier `power`: what waits for the disk.
+    pub held: Held,
     /// Lockstep: gate time is the tape's.
     pub tape_now_ns: Option<u64>,
     pub stopping: bool,
@@ -71,6 +79,8 @@ pub(super) struct Reactor {
     pub kill: Arc<AtomicUsize>,
     pub kill_cancels_orders: bool,
     pub vigil: Vigil,
+    pub watch: Watch,
+    pub absence: Absence,
 }
 
 /// Counts not yet in the counters file: kept in registers and one private line, written out at every chore.
@@ -80,6 +90,7 @@ pub(super) struct Tally {
     pub accepted: u64,
     pub commands: u64,
     pub reports: u64,
+    pub busy_passes: u64,
 }
 
 /// What [`Reactor::new`] puts together.
@@ -97,6 +108,8 @@ pub(super) struct Parts {
     pub max_strategies: usize,
     pub kill: Arc<AtomicUsize>,
     pub kill_cancels_orders: bool,
+    pub lagging_patience_ns: u64,
+    pub held: Held,
 }
 
 impl Reactor {
@@ -115,6 +128,7 @@ impl Reactor {
             active: Vec::with_capacity(parts.max_clients),
             by_strategy: vec![NO_PORT; parts.max_strategies],
             reports: touched_vec(REPORT_SLOTS, BLANK_REPORT),
+            held: parts.held,
             batch: touched(INTENTS_PER_CLIENT, [0; PAYLOAD_WORDS]).into_vec(),
             tape_now_ns: None,
             stopping: false,
@@ -127,15 +141,32 @@ impl Reactor {
             kill: parts.kill,
             kill_cancels_orders: parts.kill_cancels_orders,
             vigil: Vigil::new(0, 0),
+            watch: Watch::new(parts.lagging_patience_ns),
+            absence: Absence::ignored(),
         }
     }
 
     /// Runs until told to stop.
-    pub fn run(&mut self, wait: Wait) {
-        let mut waiter = Waiter::new(wait);
+    pub fn run(&mut self, waiter: &mut Waiter) {
         while !self.stopping {
             let busy = self.pass();
-            waiter.after_pass(busy);
+            // The disk rings no bell when it has caught up.
+            let due_in = if self.held.is_waiting() { DISK_LOOK } else { Duration::MAX };
+            let rest = waiter.after_pass_until(busy, due_in);
+            if rest != Rest::None {
+                self.rested(rest);
+            }
+        }
+    }
+
+    /// After a sleep: passes are rare then, so what waits for their number is done now.
+    #[cold]
+    pub fn rested(&mut self, rest: Rest) {
+        self.counters.inc(Counter::Parks);
+        if rest == Rest::Woken {
+            self.counters.inc(Counter::ParksWoken);
+        } else {
+            self.chores();
         }
     }
 
@@ -146,6 +177,9 @@ impl Reactor {
             self.pull_kill();
         }
         let mut busy = !self.inbox.is_empty() && self.mail();
+        if self.held.is_waiting() {
+            busy |= self.release();
+        }
         busy |= self.book_reports();
         self.rotation = if self.rotation + 1 < self.active.len() { self.rotation + 1 } else { 0 };
         let mut turn = self.rotation;
@@ -157,7 +191,9 @@ impl Reactor {
             turn += usize::from(self.active.get(turn) == Some(&at));
         }
         self.passes += 1;
+        self.tally.busy_passes += u64::from(busy);
         if self.passes.is_multiple_of(PASSES_PER_CHORE) {
+            self.time_pass();
             self.chores();
         }
         busy
@@ -178,6 +214,11 @@ impl Reactor {
         self.pass_now_ns
     }
 
+    /// When this pass first needed the time; in lockstep, and when it never did, `None`.
+    pub fn pass_began_ns(&self) -> Option<u64> {
+        Some(self.pass_now_ns).filter(|began_ns| *began_ns != 0 && self.tape_now_ns.is_none())
+    }
+
     /// Writes a record down; room was looked at before.
     #[inline]
     pub fn append(&mut self, record: &RecordWords) -> u64 {
@@ -190,7 +231,7 @@ impl Reactor {
         if self.journal.room(Class::Order) {
             Space::Open
         } else if self.journal.room(Class::Reserved) {
-            Space::Reserved
+            if self.journal.is_failed() { Space::Failed } else { Space::Reserved }
         } else {
             Space::Full
         }
@@ -199,6 +240,7 @@ impl Reactor {
     fn serve(&mut self, at: usize) -> bool {
         let Some(port) = &self.ports[at] else { return false };
         let served = match port.role {
+            Role::Strategy | Role::Operator if self.held.is_on() => self.serve_held(at),
             Role::Strategy | Role::Operator => self.serve_intents(at),
             Role::Feed => self.serve_quotes(at),
             Role::Venue | Role::Observer => Ok(0),
@@ -226,6 +268,7 @@ impl Reactor {
         self.counters.add(Counter::Accepted, tally.accepted);
         self.counters.add(Counter::Commands, tally.commands);
         self.counters.add(Counter::Reports, tally.reports);
+        self.counters.add(Counter::BusyPasses, tally.busy_passes);
         self.counters.set(Counter::JournalRecords, self.records);
         self.counters.set(Counter::JournalPos, self.journal.position());
     }
@@ -233,8 +276,16 @@ impl Reactor {
     pub fn mail(&mut self) -> bool {
         let mut busy = false;
         for _ in 0..MAIL_PER_PASS {
-            // What a message leads to must fit the journal and the outbox; else it waits where it is.
-            if self.outbox.slots() < 2 || !self.journal.room_for(Class::Reserved, RECORDS_PER_ACT) {
+            // What a message leads to must fit the journal, the outbox and the FIFO; else it waits where it is.
+            let records = match self.inbox.peek() {
+                Ok(ToGate::Configure(set)) => 1 + set.limits.len() as u64,
+                Ok(_) => RECORDS_PER_ACT,
+                Err(_) => break,
+            };
+            if self.outbox.slots() < 2
+                || !self.journal.room_for(Class::Reserved, records)
+                || self.held.free() == 0
+            {
                 break;
             }
             let Ok(message) = self.inbox.pop() else { break };
@@ -261,8 +312,23 @@ impl Reactor {
             }
             ToGate::Control { record, cancel_orders } => self.on_control(record, cancel_orders),
             ToGate::Node(turn) => self.on_node(turn),
+            ToGate::Configure(set) => self.configure(set),
             ToGate::Stop => self.stopping = true,
         }
+    }
+
+    /// The whole change between two passes: no decision sees a part of it.
+    fn configure(&mut self, set: Box<ChangeSet>) {
+        let record = Record::Config(set.config);
+        let journal_seq = self.append(&record.encode());
+        let _ = self.gate.apply(journal_seq, &record);
+        let first = self.journal.position();
+        for limit in &set.limits {
+            self.append(&Record::Limit(*limit).encode());
+        }
+        // The control thread checked scopes and ids against this gate's own capacity.
+        let _ = self.gate.apply_limits(first, &set.limits);
+        let _ = self.outbox.push(FromGate::Configured { set, journal_seq });
     }
 
     fn attach(&mut self, port: Box<ClientPort>, record: &Record) {
@@ -278,11 +344,16 @@ impl Reactor {
         {
             *entry = at as u16;
         }
+        self.held.vacate(at);
+        self.absence.came(&port);
         self.ports[at] = Some(port);
         self.active.push(at as u16);
+        self.show_client(at);
         self.pace(self.clock.now_ns());
         self.counters.set(Counter::JournalPos, self.journal.position());
-        let _ = self.outbox.push(FromGate::Attached { client, position: self.journal.position() });
+        // What came before this position is read back from the journal: in tier `power` only once it is on disk.
+        let position = self.journal.position();
+        self.mail_out(FromGate::Attached { client, position }, position);
     }
 
     /// Stops serving a client and gives its port back to the control thread, which unmaps it. Waits, still attached
@@ -295,6 +366,7 @@ impl Reactor {
             return;
         }
         let Some(port) = self.ports[at].take() else { return };
+        self.counters.hide_client(at);
         self.active.retain(|place| usize::from(*place) != at);
         self.nodes.cache.release_all(port.client);
         let strategy: StrategyId = port.strategy;
@@ -303,9 +375,12 @@ impl Reactor {
         {
             *entry = NO_PORT;
         }
+        if port.role == Role::Strategy || (port.dead_man && !self.ports.iter().flatten().any(|p| p.dead_man))
+        {
+            self.absence.left(&port, self.clock.now_ns());
+        }
         if matches!(fault, Some(PortFault::Ring(_))) {
             self.counters.inc(Counter::Faults);
-            self.counters.inc(Counter::QuarantinedClients);
         }
         let _ = self.outbox.push(FromGate::Retired { port, fault });
     }
@@ -315,19 +390,21 @@ impl Reactor {
         let now_ns = self.clock.now_ns();
         self.counters.set(Counter::HeartbeatNs, now_ns);
         self.counters.set(Counter::Passes, self.passes);
-        if self.tape_now_ns.is_none() && self.pass_now_ns != 0 {
-            self.counters.record(Histo::PassNs, now_ns.saturating_sub(self.pass_now_ns));
-        }
         self.flush_tally();
         self.counters.set(Counter::ArchivedPos, self.journal.archived_pos());
         self.counters.set(Counter::DurablePos, self.journal.durable_pos());
+        self.counters.set(Counter::ArchiveErrors, u64::from(self.journal.is_failed()));
+        self.counters.set(Counter::DiskLow, u64::from(self.journal.is_disk_low()));
+        self.counters.set(Counter::HeldEntries, self.held.len() as u64);
         self.counters.set(Counter::OpenOrders, self.gate.open_order_count() as u64);
         self.nodes.flush(&self.counters);
         self.pace(now_ns);
         // In lockstep the tape is the clock: there the steps keep it.
         if self.tape_now_ns.is_none() {
             self.keep_vigil(now_ns);
+            self.see_absence(now_ns);
         }
+        self.watch_clients(now_ns);
     }
 
     /// Tells feeds how far they may run: a window beyond the slowest paced strategy that still reads; 0 is no bound.

@@ -1,11 +1,11 @@
 //! Who may attach as what, and which strategy is which: the control thread's own memory.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::os::unix::fs::PermissionsExt as _;
 
 use ringfence_ipc::handshake::socket::PeerCredentials;
 use ringfence_ipc::handshake::{Hello, RefusalCode, Role, Ticket};
-use ringfence_ipc::journal::{AttachRecord, STRATEGY_NAME_BYTES, StrategyRecord};
+use ringfence_ipc::journal::{STRATEGY_NAME_BYTES, StrategyRecord};
 use ringfence_ipc::msg::{AccountId, StrategyId};
 
 use crate::config::{ClientConfig, ConfigError};
@@ -35,6 +35,8 @@ pub(super) struct Registry {
     strategies: HashMap<String, Known>,
     max_strategies: u16,
     feed_attached: bool,
+    /// Thrown out for a fault, and not back since.
+    quarantined: HashSet<(Role, StrategyId)>,
 }
 
 /// Who a hello turned out to be.
@@ -49,7 +51,13 @@ impl Registry {
     /// Reads key files; a key file that others can read is refused.
     pub fn new(clients: &[ClientConfig], max_strategies: u16) -> Result<Self, ConfigError> {
         let identities = clients.iter().map(Identity::read).collect::<Result<_, _>>()?;
-        Ok(Self { identities, strategies: HashMap::new(), max_strategies, feed_attached: false })
+        Ok(Self {
+            identities,
+            strategies: HashMap::new(),
+            max_strategies,
+            feed_attached: false,
+            quarantined: HashSet::new(),
+        })
     }
 
     /// Recovery: a strategy record was in the journal.
@@ -59,11 +67,19 @@ impl Registry {
         self.strategies.insert(record.name().to_owned(), known);
     }
 
-    /// Recovery: a client had attached; its ticket is its strategy's newest.
-    pub fn recover_attach(&mut self, record: &AttachRecord) {
-        if record.role == Role::Strategy && !record.detached {
-            self.set_ticket(record.strategy, record.ticket_digest);
-        }
+    /// The strategy of this name, if it is known.
+    pub fn id_of(&self, name: &str) -> Option<StrategyId> {
+        self.strategies.get(name).map(|known| known.id)
+    }
+
+    /// Whether a strategy has this id.
+    pub fn knows(&self, id: StrategyId) -> bool {
+        self.strategies.values().any(|known| known.id == id)
+    }
+
+    /// The name of a strategy.
+    pub fn name_of(&self, id: StrategyId) -> Option<&str> {
+        self.strategies.iter().find(|(_, known)| known.id == id).map(|(name, _)| name.as_str())
     }
 
     /// The id after the highest known.
@@ -128,6 +144,18 @@ impl Registry {
         }
     }
 
+    /// A client was thrown out for a fault; says how many have been and are not back.
+    pub fn quarantine(&mut self, role: Role, strategy: StrategyId) -> u64 {
+        self.quarantined.insert((role, strategy));
+        self.quarantined.len() as u64
+    }
+
+    /// A client is served; says as [`Self::quarantine`].
+    pub fn served(&mut self, role: Role, strategy: StrategyId) -> u64 {
+        self.quarantined.remove(&(role, strategy));
+        self.quarantined.len() as u64
+    }
+
     /// A client is gone: its name is free again.
     pub fn release(&mut self, role: Role, strategy: StrategyId) {
         match role {
@@ -184,11 +212,16 @@ fn same_bytes(a: &[u8; 32], b: &[u8; 32]) -> bool {
 
 /// A strategy record for a name that fits (the handshake bounds it).
 pub(super) fn strategy_record(name: &str, id: StrategyId, account: AccountId, now_ns: u64) -> StrategyRecord {
+    StrategyRecord { strategy: id, account, name: name_bytes(name), now_ns }
+}
+
+/// A name, zero-padded.
+pub(super) fn name_bytes(name: &str) -> [u8; STRATEGY_NAME_BYTES] {
     let mut bytes = [0; STRATEGY_NAME_BYTES];
     for (to, from) in bytes.iter_mut().zip(name.bytes()) {
         *to = from;
     }
-    StrategyRecord { strategy: id, account, name: bytes, now_ns }
+    bytes
 }
 
 /// Bytes from the kernel's generator.

@@ -6,7 +6,6 @@ use ringfence_ipc::msg::{Report, ReportKind, StrategyId, Words};
 
 use super::mailbox::PortFault;
 use super::reactor::{NO_PORT, REPORTS_PER_PASS, Reactor};
-use crate::gate::Space;
 use crate::journal::Class;
 
 /// Market messages applied in one pass.
@@ -21,33 +20,40 @@ impl Reactor {
             let mut reports = std::mem::take(&mut self.reports);
             let limit = self.reports_that_fit();
             self.venue.take_reports(limit, &mut reports);
-            for report in &reports {
-                self.book(report, now_ns);
-            }
+            self.book_all(&reports, now_ns);
             self.reports = reports;
         }
         if self.gate.mass_cancels_owed() > 0 {
             let now_ns = self.pass_now_ns();
-            while self.venue.space() > Space::Full {
+            while self.may_send() {
                 let Some(command) = self.gate.next_mass_cancel(now_ns) else { break };
-                self.venue.push(&command, now_ns);
-                self.tally.commands += 1;
+                self.send(&command, self.journal.position(), now_ns);
             }
         }
         reported
     }
 
-    /// Reports that the journal can take now, at most a pass's worth.
+    /// Reports that can be taken now, at most a pass's worth.
     pub fn reports_that_fit(&mut self) -> usize {
-        if self.journal.room_for(Class::Reserved, REPORTS_PER_PASS as u64) {
+        let journal = if self.journal.room_for(Class::Reserved, REPORTS_PER_PASS as u64) {
             REPORTS_PER_PASS
         } else {
             usize::from(self.journal.room(Class::Reserved))
+        };
+        journal.min(self.held.free())
+    }
+
+    /// Books reports that fit.
+    pub fn book_all(&mut self, reports: &[Report], now_ns: u64) {
+        if self.held.holds() {
+            reports.iter().for_each(|report| self.book::<true>(report, now_ns));
+        } else {
+            reports.iter().for_each(|report| self.book::<false>(report, now_ns));
         }
     }
 
-    /// One report: journal, books, the strategy's ring.
-    pub fn book(&mut self, report: &Report, now_ns: u64) {
+    /// One report: journal, books, the strategy's ring, or with `HELD` the queue that waits for the disk.
+    fn book<const HELD: bool>(&mut self, report: &Report, now_ns: u64) {
         let Ok(booked) = self.gate.book(report, now_ns) else {
             self.counters.inc(Counter::UnbookedReports);
             return;
@@ -57,7 +63,12 @@ impl Reactor {
             ReportSlots::Long(slots) => self.journal.append_slots(&slots),
         };
         self.records += 1;
-        self.tell(booked.report.strategy, &Report { journal_seq, ..booked.report }.encode());
+        let told = Report { journal_seq, ..booked.report };
+        if HELD {
+            self.hold_report(&told);
+        } else {
+            self.tell(told.strategy, &told.encode());
+        }
         if matches!(booked.report.kind, ReportKind::Accepted | ReportKind::Rejected)
             && let Some(order) = self.gate.order(booked.report.order_id)
         {

@@ -26,7 +26,8 @@ impl Reactor {
             *pnl_e8 = self.gate.pnl_e8();
         }
         let outcome = self.gate.admit_control(&record).map(|()| self.carry_out(&record, cancel_orders));
-        let _ = self.outbox.push(FromGate::Controlled { client: record.client, outcome });
+        let until = outcome.as_ref().map_or(0, |done| done.journal_seq + 1);
+        self.mail_out(FromGate::Controlled { client: record.client, outcome }, until);
     }
 
     fn carry_out(&mut self, record: &ControlRecord, cancel_orders: Option<bool>) -> ControlDone {

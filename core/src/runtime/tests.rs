@@ -8,7 +8,7 @@ use ringfence_ipc::ring::{Consumer, Producer, continuation_word, head_word};
 use ringfence_ipc::view::{WriteSlots, WriteWord};
 
 use super::mailbox::{PortFault, ToGate};
-use super::port::ClientPort;
+use super::port::{About, ClientPort};
 use super::*;
 
 const INTENTS: usize = 64;
@@ -87,6 +87,8 @@ impl Stage {
             max_strategies: usize::from(config.capacity.max_strategies),
             kill: std::sync::Arc::default(),
             kill_cancels_orders: true,
+            lagging_patience_ns: config.capacity.lagging_patience_ms * 1_000_000,
+            held: Held::new(0, 0),
         });
         Self { reactor, to_gate, from_gate, clients: 0, _archiver: booted.archiver, _dir: dir }
     }
@@ -105,7 +107,11 @@ impl Stage {
             tape: None,
             market_seen: None,
             paced_limit: None,
+            dead_man: false,
             draining: false,
+            lagging: WriteWord::heap(),
+            lagging_since_ns: 0,
+            about: About::default(),
             seen: (0, 0),
         });
         let record = AttachRecord {

@@ -3,7 +3,7 @@
 use ringfence_ipc::msg::{Command, CommandKind, OrderState, OrderType, Report, ReportKind, Side, Tif};
 use ringfence_ipc::reason::Reason;
 
-use crate::gate::Space;
+use crate::gate::{HandedOut, Space};
 use crate::venue::{NullVenue, PaperVenue};
 
 /// Commands that fit between the gate and the paper thread.
@@ -39,16 +39,30 @@ pub(super) enum VenuePort {
 }
 
 impl VenuePort {
+    /// What this venue knows of the commands of the gate's life before. The gate asks when it comes back, before it
+    /// decides anything.
+    pub const fn handed_out(&self) -> HandedOut {
+        match self {
+            // They live in this process and died with it.
+            Self::Paper { .. } | Self::Inline { .. } | Self::Null { .. } => HandedOut::Forgotten,
+        }
+    }
+
     /// What may be commanded now.
     #[inline]
     pub fn space(&self) -> Space {
-        let (free, reserved) = match self {
-            Self::Paper { commands, .. } => (commands.slots(), RESERVED_SLOTS),
-            Self::Inline { reports, .. } | Self::Null { reports, .. } => {
-                (reports.capacity() - reports.len(), RESERVED_SLOTS)
-            }
+        self.space_beside(0)
+    }
+
+    /// What may be commanded beside `waiting` commands that are not handed over yet.
+    #[inline]
+    pub fn space_beside(&self, waiting: usize) -> Space {
+        let free = match self {
+            Self::Paper { commands, .. } => commands.slots(),
+            Self::Inline { reports, .. } | Self::Null { reports, .. } => reports.capacity() - reports.len(),
         };
-        if free > reserved {
+        let free = free.saturating_sub(waiting);
+        if free > RESERVED_SLOTS {
             Space::Open
         } else if free > 0 {
             Space::Reserved

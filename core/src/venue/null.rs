@@ -18,7 +18,7 @@ impl NullVenue {
     #[must_use]
     pub fn answer(command: &Command, now_ns: u64) -> Report {
         match command.kind {
-            CommandKind::New | CommandKind::Reenter => {
+            CommandKind::New | CommandKind::Reenter | CommandKind::Query => {
                 answer(command, ReportKind::Expired, OrderState::Expired, Reason::NoLiquidity, now_ns)
             }
             CommandKind::Cancel | CommandKind::Amend => answer(

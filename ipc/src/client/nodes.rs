@@ -129,7 +129,10 @@ impl Client {
             more => self.intents.push(&slots[..more]),
         };
         match pushed {
-            Ok(Some(_)) => Ok(()),
+            Ok(Some(_)) => {
+                self.connection.bells.ring();
+                Ok(())
+            }
             Ok(None) if self.connection.is_lost() => Err(UpdateError::Lost),
             Ok(None) => Err(UpdateError::Full),
             Err(fault) => {

@@ -11,6 +11,8 @@ use crate::msg::Words;
 pub const MAX_PACKET_BYTES: usize = 4096;
 /// Missed events that fit one packet: each is one or two slots of 56 bytes and a count byte.
 pub const MISSED_PER_PACKET: usize = 32;
+/// Eventfds that one welcome brings at most.
+pub const MAX_BELLS: usize = 2;
 
 const HELLO: u8 = 1;
 const WELCOME: u8 = 2;
@@ -24,6 +26,7 @@ const CONTROL_REFUSED: u8 = 9;
 const NODE: u8 = 10;
 const NODE_GRANTED: u8 = 11;
 const NODE_REFUSED: u8 = 12;
+const CONFIG_REFUSED: u8 = 13;
 const MAGIC: u32 = u32::from_le_bytes(*b"RFv1");
 const TEXT_BYTES: usize = 200;
 
@@ -52,6 +55,10 @@ pub enum Packet {
     },
     NodeRefused {
         code: NodeRefusal,
+        text: String,
+    },
+    /// Limits stand as they stood; why, in words.
+    ConfigRefused {
         text: String,
     },
 }
@@ -91,6 +98,7 @@ impl Packet {
                 out.extend(w.cache_bytes.to_le_bytes());
                 out.extend(w.ticket.0);
                 out.extend(w.tape_event.to_le_bytes());
+                out.push(w.bells);
             }
             Self::Mapped => out.push(MAPPED),
             Self::Missed(events) => {
@@ -136,6 +144,10 @@ impl Packet {
                 out.extend((*code as u16).to_le_bytes());
                 put_text(&mut out, text, TEXT_BYTES);
             }
+            Self::ConfigRefused { text } => {
+                out.push(CONFIG_REFUSED);
+                put_text(&mut out, text, TEXT_BYTES);
+            }
         }
         debug_assert!(out.len() <= MAX_PACKET_BYTES);
         out
@@ -162,6 +174,7 @@ impl Packet {
                 cache_bytes: r.u64()?,
                 ticket: Ticket(r.array()?),
                 tape_event: r.u64()?,
+                bells: r.bells()?,
             }),
             MAPPED => Self::Mapped,
             MISSED => {
@@ -178,6 +191,7 @@ impl Packet {
             },
             CONTROL => Self::Control(control::decode(&mut r)?),
             CONTROL_DONE => Self::ControlDone(ControlDone { journal_seq: r.u64()?, cancelling: r.u32()? }),
+            CONFIG_REFUSED => Self::ConfigRefused { text: r.text(TEXT_BYTES, "text")? },
             CONTROL_REFUSED => Self::ControlRefused(
                 ControlRefusal::from_wire(r.u16()?).ok_or(HandshakeError::Field("code"))?,
             ),
@@ -286,6 +300,10 @@ impl<'a> Reader<'a> {
             _ => Err(HandshakeError::Field(field)),
         }
     }
+    fn bells(&mut self) -> Result<u8, HandshakeError> {
+        let bells = self.u8()?;
+        if usize::from(bells) <= MAX_BELLS { Ok(bells) } else { Err(HandshakeError::Field("bells")) }
+    }
     fn option<const N: usize>(&mut self) -> Result<Option<[u8; N]>, HandshakeError> {
         if self.bool("option")? { Ok(Some(self.array()?)) } else { Ok(None) }
     }
@@ -339,6 +357,7 @@ mod tests {
                 cache_bytes: 16384,
                 ticket: Ticket([1; 16]),
                 tape_event: 5,
+                bells: 2,
             }),
             Packet::Mapped,
             Packet::Missed(vec![vec![[1; 7]], vec![[2; 7], [3; 7]]]),
@@ -353,6 +372,14 @@ mod tests {
                 note: Note::new("fat finger").unwrap(),
             }),
             Packet::Control(ControlRequest::Stop),
+            Packet::Control(ControlRequest::Reload),
+            Packet::Control(ControlRequest::SetLimit {
+                scope: Scope::Symbol,
+                scope_id: 3,
+                limit: Note::new("price_collar").unwrap(),
+                value: Note::new("250 bps").unwrap(),
+            }),
+            Packet::ConfigRefused { text: "the unit is missing".into() },
             Packet::Control(ControlRequest::Halt { cancel_orders: true, note: Note::EMPTY }),
             Packet::Control(ControlRequest::Rearm {
                 scope: Scope::Strategy,

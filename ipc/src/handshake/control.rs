@@ -50,6 +50,19 @@ pub enum ControlRequest {
         /// Why.
         note: Note,
     },
+    /// Set a limit, or take it back.
+    SetLimit {
+        /// What for.
+        scope: Scope,
+        /// Which.
+        scope_id: u16,
+        /// Its name, as a configuration file has it.
+        limit: Note,
+        /// Its value with its unit, as a configuration file has it; `none` takes it back.
+        value: Note,
+    },
+    /// Read the configuration again.
+    Reload,
 }
 
 /// What came of a control request.
@@ -100,6 +113,8 @@ const STOP: u8 = 2;
 const HALT: u8 = 3;
 const REARM: u8 = 4;
 const CANCEL_ORDERS: u8 = 5;
+const SET_LIMIT: u8 = 6;
+const RELOAD: u8 = 7;
 
 pub(super) fn encode(request: &ControlRequest, out: &mut Vec<u8>) {
     let put_scope = |out: &mut Vec<u8>, kind: u8, scope: Scope, scope_id: u16| {
@@ -129,6 +144,12 @@ pub(super) fn encode(request: &ControlRequest, out: &mut Vec<u8>) {
             out.extend(symbol.unwrap_or(0).to_le_bytes());
             put_text(out, note.text(), NOTE_BYTES);
         }
+        ControlRequest::SetLimit { scope, scope_id, limit, value } => {
+            put_scope(out, SET_LIMIT, *scope, *scope_id);
+            put_text(out, limit.text(), NOTE_BYTES);
+            put_text(out, value.text(), NOTE_BYTES);
+        }
+        ControlRequest::Reload => out.push(RELOAD),
     }
 }
 
@@ -146,6 +167,13 @@ pub(super) fn decode(r: &mut Reader<'_>) -> Result<ControlRequest, HandshakeErro
             note: note(r)?,
         },
         STOP => ControlRequest::Stop,
+        SET_LIMIT => ControlRequest::SetLimit {
+            scope: scope(r)?,
+            scope_id: r.u16()?,
+            limit: note(r)?,
+            value: note(r)?,
+        },
+        RELOAD => ControlRequest::Reload,
         HALT => ControlRequest::Halt { cancel_orders: r.bool("cancel_orders")?, note: note(r)? },
         REARM => ControlRequest::Rearm { scope: scope(r)?, scope_id: r.u16()?, note: note(r)? },
         CANCEL_ORDERS => {

@@ -4,7 +4,7 @@
 //!  client                                   core (control thread)
 //!    | -- Hello{version, layout, role, name,   |   SO_PEERCRED against the identity list
 //!    |          key?, ticket?, last_seq} ----> |
-//!    | <-- Welcome{ids, sizes, ticket} + fds --|   intents, events, market, cache (SCM_RIGHTS)
+//!    | <-- Welcome{ids, sizes, ticket} + fds --|   intents, events, market, cache, eventfds (SCM_RIGHTS)
 //!    |    maps                                 |
 //!    | -- Mapped ----------------------------> |   seals intents, verifies, populates, hands it to the gate
 //!    | <-- Missed{events}* --------------------|   only when resuming: what the journal holds in (last_seq, X]
@@ -22,7 +22,7 @@ mod control;
 mod node;
 pub mod socket;
 
-pub use codec::{HandshakeError, MAX_PACKET_BYTES, MISSED_PER_PACKET, Packet};
+pub use codec::{HandshakeError, MAX_BELLS, MAX_PACKET_BYTES, MISSED_PER_PACKET, Packet};
 pub use control::{ControlDone, ControlRefusal, ControlRequest};
 pub use node::{NodeRefusal, NodeRequest};
 
@@ -78,7 +78,7 @@ pub struct Hello {
     pub last_seq: u64,
 }
 
-/// The core's agreement, with the four file descriptors attached.
+/// The core's agreement, with four segments and up to two eventfds attached.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Welcome {
     /// Number of this attachment.
@@ -105,6 +105,9 @@ pub struct Welcome {
     pub ticket: Ticket,
     /// Feeds: the last market event the venue has consumed in an earlier life.
     pub tape_event: u64,
+    /// Eventfds that follow the four segments, when the gate's threads may sleep: the gate's, then, for feeds, the
+    /// venue's; 0 when none of them ever has to be woken.
+    pub bells: u8,
 }
 
 /// Why the core said no. Numbers are stable.

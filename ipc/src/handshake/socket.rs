@@ -11,10 +11,10 @@ use rustix::net::{
     SendAncillaryMessage, SendFlags, SocketAddrUnix, SocketFlags, SocketType, sockopt,
 };
 
-use super::{HandshakeError, MAX_PACKET_BYTES, Packet};
+use super::{HandshakeError, MAX_BELLS, MAX_PACKET_BYTES, Packet};
 
-/// The most descriptors one packet carries.
-pub const MAX_FDS: usize = 4;
+/// The most descriptors one packet carries: four segments and the bells.
+pub const MAX_FDS: usize = 4 + MAX_BELLS;
 
 /// Who the kernel says the peer is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -4,7 +4,7 @@
 //! chain is moved over a slot's length by table, and the slot's own checksum, which waits for nobody, is added:
 //! `crc(past + slot) = moved(crc(past)) ^ crc(slot)`. The processor works at several slots at once.
 
-use crate::msg::PAYLOAD_WORDS;
+use crate::msg::{PAYLOAD_WORDS, Words};
 
 /// Bytes of a slot that the chain covers.
 pub(super) const PAYLOAD_BYTES: usize = PAYLOAD_WORDS * 8;
@@ -19,6 +19,16 @@ static MOVED: [[u32; 256]; 4] = moved_table();
 pub(super) fn chain_payload(chain: u32, payload: &[u8; PAYLOAD_BYTES]) -> u32 {
     let [a, b, c, d] = chain.to_le_bytes().map(usize::from);
     crc32c::crc32c(payload) ^ (MOVED[0][a] ^ MOVED[1][b]) ^ (MOVED[2][c] ^ MOVED[3][d])
+}
+
+/// The chain after a slot with this payload.
+#[inline]
+pub(super) fn chain_words(chain: u32, words: &Words) -> u32 {
+    let mut payload = [0; PAYLOAD_BYTES];
+    for (chunk, word) in payload.as_chunks_mut().0.iter_mut().zip(words) {
+        *chunk = word.to_le_bytes();
+    }
+    chain_payload(chain, &payload)
 }
 
 const fn moved_table() -> [[u32; 256]; 4] {

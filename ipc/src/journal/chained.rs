@@ -143,6 +143,37 @@ impl<S: Segments> ArchiveScan<S> {
         self.current.as_ref()
     }
 
+    /// Goes on at `position`, where a record must start; the checksum chain there, or `None` when no segment reaches so
+    /// far.
+    ///
+    /// # Errors
+    /// [`ArchiveError`] when the segment cannot be read.
+    pub fn seek(&mut self, position: u64) -> Result<Option<u32>, ArchiveError> {
+        let Some(index) = self.firsts.partition_point(|first| *first <= position).checked_sub(1) else {
+            return Ok(None);
+        };
+        let segment = self.firsts[index];
+        let mut reader = self.open(segment)?;
+        if position > segment + reader.header().capacity {
+            return Ok(None);
+        }
+        reader.seek(position).map_err(|source| ArchiveError::Io { segment, source })?;
+        let chain = reader.chain();
+        (self.index, self.current, self.tail) = (index, Some(reader), None);
+        Ok(Some(chain))
+    }
+
+    /// Goes back to the oldest segment's first record.
+    ///
+    /// # Errors
+    /// [`ArchiveError`] when that segment cannot be opened.
+    pub fn rewind(&mut self) -> Result<(), ArchiveError> {
+        let oldest = self.firsts.first().copied();
+        self.current = oldest.map(|first| self.open(first)).transpose()?;
+        (self.index, self.tail) = (0, None);
+        Ok(())
+    }
+
     /// The next record below `limit`, or `None` at the end of the last segment's records.
     ///
     /// # Errors

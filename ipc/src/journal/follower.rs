@@ -1,6 +1,6 @@
 //! Following the journal: the hot ring while it can be kept up with, the archive where it cannot.
 //!
-//! A follower only reads, holds no lock, and is never waited for. It survives restarts of the gate: a new hot ring is
+//! A follower only reads, holds no lock, and is never waited for. In tier `power` it sees what is on disk. It survives restarts of the gate: a new hot ring is
 //! a new file, and everything before its start is in the archive by then.
 
 use std::fs::File;
@@ -9,7 +9,8 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use super::archive::Tail;
+use super::archive::{Tail, chain_seed};
+use super::chain::chain_words;
 use super::chained::{ArchiveError, Segments};
 use super::hot::{HotError, HotReader, Look, status};
 use super::reader::SegmentDir;
@@ -87,6 +88,8 @@ pub struct Follower {
     hot: Option<(HotReader, u64)>,
     segment: Option<SegmentReader<File>>,
     position: u64,
+    /// The checksum chain before `position`, where it is known.
+    chain: Option<u32>,
     journal_id: Option<u64>,
     checked: Option<Instant>,
 }
@@ -101,12 +104,26 @@ impl Follower {
         archive_dir: impl AsRef<Path>,
         from: u64,
     ) -> Result<Self, FollowError> {
+        Self::open_chained(hot_path, archive_dir, from, None)
+    }
+
+    /// As [`Self::open`], the checksum chain before `from` being known, as a checkpoint says it.
+    ///
+    /// # Errors
+    /// As [`Self::open`]; a journal with another chain there is found when it is read from its archive.
+    pub fn open_chained(
+        hot_path: impl AsRef<Path>,
+        archive_dir: impl AsRef<Path>,
+        from: u64,
+        chain: Option<u32>,
+    ) -> Result<Self, FollowError> {
         let mut follower = Self {
             hot_path: hot_path.as_ref().to_owned(),
             place: SegmentDir::new(archive_dir.as_ref()),
             hot: None,
             segment: None,
             position: from.clamp(FIRST_POSITION, POSITION_LIMIT),
+            chain,
             journal_id: None,
             checked: None,
         };
@@ -134,13 +151,15 @@ impl Follower {
                 }
                 return Ok(None);
             };
-            match hot.look(self.position) {
+            let look = if self.position < hot.shown_pos() { hot.look(self.position) } else { Look::NotYet };
+            match look {
                 Look::Record(record) => {
                     let position = self.position;
                     let slots = record.slots();
                     let record = Record::decode(slots)
                         .map_err(|source| FollowError::Undecodable { position, source })?;
                     self.position += slots.len() as u64;
+                    self.chain = self.chain.map(|chain| slots.iter().fold(chain, chain_words));
                     return Ok(Some((position, record)));
                 }
                 Look::NotYet => {
@@ -163,6 +182,13 @@ impl Follower {
     #[must_use]
     pub const fn position(&self) -> u64 {
         self.position
+    }
+
+    /// The checksum chain before the next record; known when reading began at the first record, with a chain, or in the
+    /// archive.
+    #[must_use]
+    pub const fn chain(&self) -> Option<u32> {
+        self.chain
     }
 
     /// Slots between this follower and the gate, as far as a hot ring shows.
@@ -214,14 +240,22 @@ impl Follower {
         if self.position > end {
             return Err(FollowError::Ahead { position: self.position, end });
         }
-        self.journal_id = Some(hot.header().journal_id);
+        self.belongs_to(hot.header().journal_id);
         self.hot = Some((hot, inode));
         Ok(true)
     }
 
+    /// Learns which journal it is; before the first record its chain follows from that.
+    fn belongs_to(&mut self, journal_id: u64) {
+        self.journal_id = Some(journal_id);
+        if self.position == FIRST_POSITION {
+            self.chain.get_or_insert(chain_seed(journal_id));
+        }
+    }
+
     /// The next record from the archive; `None` when the archive has no more, for now.
     fn read_archive(&mut self) -> Result<Option<(u64, Record)>, FollowError> {
-        let limit = self.hot.as_ref().map_or(u64::MAX, |(hot, _)| hot.archived_pos());
+        let limit = self.hot.as_ref().map_or(u64::MAX, |(hot, _)| hot.archived_pos().min(hot.shown_pos()));
         if self.position >= limit {
             self.segment = None;
             return Ok(None);
@@ -235,7 +269,7 @@ impl Follower {
             let scan = reader.next(limit).map_err(|source| ArchiveError::Io { segment, source })?;
             let tail = match scan {
                 Scan::Record(position, record) => {
-                    self.position = reader.position();
+                    (self.position, self.chain) = (reader.position(), Some(reader.chain()));
                     return Ok(Some((position, record)));
                 }
                 Scan::End(tail) => tail,
@@ -285,7 +319,10 @@ impl Follower {
             return Err(FollowError::Ahead { position: self.position, end });
         }
         reader.seek(self.position).map_err(io)?;
-        self.journal_id = Some(journal_id);
+        self.belongs_to(journal_id);
+        if self.chain.is_some_and(|chain| chain != reader.chain()) {
+            return Err(ArchiveError::Break { segment, expected: self.position }.into());
+        }
         self.segment = Some(reader);
         Ok(true)
     }

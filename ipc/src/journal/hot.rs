@@ -4,7 +4,7 @@
 //!  byte    0  magic u64 | layout hash u64 | journal id u64 | epoch u64 | capacity in slots u64 | start position u64
 //!         64  archived position     every record below it is in the archive   (archiver)
 //!        128  durable position      every record below it is on disk          (archiver)
-//!        192  status bits: 1 closed, 2 disk low, 4 archiver failed            (archiver)
+//!        192  status bits: 1 closed, 2 disk low, 4 archiver failed, 8 power   (archiver)
 //!       4096  slot of position p at index p mod capacity (a power of two):  payload words 0..6 | sequence
 //!
 //!  sequence   0..59: p + 1   60: continuation   61..63: slots - 1 of a head, else 0;  0: being written
@@ -52,6 +52,8 @@ pub mod status {
     pub const DISK_LOW: u64 = 2;
     /// The archiver met an error and has stopped for good.
     pub const FAILED: u64 = 4;
+    /// Tier `power`: what is not on disk yet is shown to nobody.
+    pub const POWER: u64 = 8;
 }
 
 /// What a hot ring says about itself.
@@ -268,6 +270,12 @@ impl HotReader {
     #[must_use]
     pub fn status(&self) -> u64 {
         self.status.get_acquire()
+    }
+
+    /// Whoever follows the gate reads nothing from this position on: in tier `power` what is not on disk yet.
+    #[must_use]
+    pub fn shown_pos(&self) -> u64 {
+        if self.status() & status::POWER == 0 { u64::MAX } else { self.durable_pos() }
     }
 
     /// Copies the record that starts at `position`, if it is there.

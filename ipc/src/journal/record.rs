@@ -18,11 +18,12 @@
 //!  SYMBOL (1)   0.0 kind|slots|id u16|price scale u8|qty scale u8|multiplier.. see code
 //!  STRATEGY (1) 0.0 kind|slots|id u16|account u16   0.1..0.3 name, 24 bytes   0.4 now ns
 //!  ATTACH (1)   0.0 kind|slots|role u8|detached u8|strategy u16   0.1 now ns  0.2 client id  0.3, 0.4 ticket digest  0.5 pid|uid
-//!  LIMIT (1)    0.0 kind|slots|scope u16|scope id u16|limit id u16   0.1 value   0.2 now ns   0.3 config version
+//!  LIMIT (1)    0.0 kind|slots|scope u16|scope id u16|limit id u16   0.1 value, or i64::MIN: not set   0.2 now ns   0.3 config version
 //!  CONTROL (1, 2 with a note)   see `control`
 //!  MARK (1)     0.0 kind|slots|0|symbol u16   0.1 now ns   0.2 bid price   0.3 ask price   0.4 last price   0.5 event
 //!  CLOSE (1)    0.0 kind|slots   0.1 now ns   0.2..0.5 state hash   0.6 market events
 //!  CAPACITY (1) 0.0 kind|slots|symbols u16|strategies u16|accounts u16   0.1 order slots   0.2 positions   0.3 now ns
+//!  CONFIG (1)   0.0 kind|slots|origin u16|changes u16   0.1 version   0.2 now ns   0.3 by (client id)   0.4, 0.5 digest
 //! ```
 
 mod codec;
@@ -35,6 +36,6 @@ mod tests;
 pub use codec::{DecisionHead, MAX_RECORD_SLOTS, RecordWords, ReportSlots, report_slots};
 pub use control::{ControlKind, ControlRecord, NOTE_BYTES, Note};
 pub use types::{
-    AttachRecord, BootRecord, CapacityRecord, CloseRecord, DecisionRecord, LimitRecord, MarkRecord, Record,
-    RecordError, Role, STRATEGY_NAME_BYTES, StrategyRecord,
+    AttachRecord, BootRecord, CapacityRecord, CloseRecord, ConfigOrigin, ConfigRecord, DecisionRecord,
+    LimitRecord, MarkRecord, Record, RecordError, Role, STRATEGY_NAME_BYTES, StrategyRecord,
 };

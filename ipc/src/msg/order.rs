@@ -48,6 +48,8 @@ wire_enum! {
         Amend = 2,
         /// After a restart: the order was resting; it re-enters at the back of its queue.
         Reenter = 3,
+        /// After a restart: say what became of the order, and enter nothing. Price and quantity are what the gate knows.
+        Query = 4,
     }
 }
 

@@ -1,6 +1,6 @@
 //! The reading end.
 
-use super::position::{Seen, continuation_word, head_word, judge};
+use super::position::{Seen, continuation_word, head_word, judge, number_of};
 use super::{Fault, FaultKind, check};
 use crate::atomic::{Ordering, fence};
 use crate::msg::Words;
@@ -139,6 +139,23 @@ impl Consumer {
     #[inline]
     pub fn prefetch_next(&self) {
         self.slots.prefetch(self.slot(self.position + 1));
+    }
+
+    /// How many slots wait to be read, for gauges: as far as their sequence words say, by halving. At most 32 words are
+    /// looked at, and none is believed beyond the count.
+    #[must_use]
+    pub fn waiting(&self) -> u64 {
+        let written = |position: u64| number_of(self.slots.sequence(self.slot(position))) == position + 1;
+        let (mut written_below, mut end) = (self.position, self.position + self.capacity());
+        while written_below < end {
+            let middle = written_below + (end - written_below) / 2;
+            if written(middle) {
+                written_below = middle + 1;
+            } else {
+                end = middle;
+            }
+        }
+        written_below - self.position
     }
 
     #[inline]

@@ -30,6 +30,22 @@ fn words(value: u64) -> Words {
 }
 
 #[test]
+fn what_waits_is_counted_without_reading_it() {
+    let (mut producer, mut consumer) = heap_ring(16, 5);
+    for slots in [0, 1, 2, 3] {
+        assert_eq!(consumer.waiting(), if slots == 0 { 0 } else { slots * (slots + 1) / 2 - slots });
+        if slots > 0 {
+            producer.push(&vec![[slots; 7]; slots as usize]).unwrap();
+        }
+    }
+    assert_eq!(consumer.waiting(), 6);
+    consumer.advance(1);
+    assert_eq!(consumer.waiting(), 5);
+    while producer.push1(&[0; 7]).unwrap().is_some() {}
+    assert_eq!(consumer.waiting(), 15, "it does not know yet that a slot is free");
+}
+
+#[test]
 fn messages_of_every_length_arrive_in_order_over_many_laps() {
     for start in [0, 1, 7, 1_000_003, MAX_START] {
         let (mut producer, mut consumer) = heap_ring(CAPACITY, start);

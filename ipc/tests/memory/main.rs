@@ -6,6 +6,7 @@ mod g4_hostile_memory;
 mod g6_seals;
 mod g7_cell;
 mod g7_ring;
+mod g7_wake;
 mod guarded;
 #[path = "../model/mod.rs"]
 mod model;

@@ -1,12 +1,18 @@
 //! The follower thread: the journal into the projection, for good.
+//!
+//! It begins at the journal's first record; where that is gone, at the oldest checkpoint that can be used. It registers,
+//! so that no segment is removed while it is read.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use ringfence_ipc::journal::{FollowError, Follower, Record};
+use ringfence_ipc::journal::chained::{ArchiveError, Segments as _};
+use ringfence_ipc::journal::checkpoint::Checkpoint;
+use ringfence_ipc::journal::registry::Registration;
+use ringfence_ipc::journal::{FIRST_POSITION, FollowError, Follower, Record, SegmentDir};
 
 use super::Gateway;
 
@@ -17,6 +23,10 @@ const QUIET_ABOVE_SLOTS: u64 = 200_000;
 const IDLE_MIN: Duration = Duration::from_micros(250);
 const IDLE_MAX: Duration = Duration::from_millis(4);
 const RETRY: Duration = Duration::from_millis(500);
+/// Under which name the journal waits for this follower.
+const NAME: &str = "shell";
+/// How often it looks whether it is still waited for.
+const REGISTER_EVERY: Duration = Duration::from_secs(1);
 
 /// The follower's thread; stops when dropped.
 pub struct Following {
@@ -33,7 +43,7 @@ impl Drop for Following {
     }
 }
 
-/// Follows the journal into `gateway`, from its beginning. The gate need not run yet.
+/// Follows the journal into `gateway`. The gate need not run yet.
 ///
 /// # Errors
 /// When no thread can be started.
@@ -43,7 +53,7 @@ pub fn start(gateway: Arc<Gateway>, hot_path: PathBuf, archive_dir: PathBuf) -> 
     let thread = std::thread::Builder::new().name("follower".into()).spawn(move || {
         while !told.load(Ordering::Acquire) {
             if let Err(error) = follow(&gateway, &hot_path, &archive_dir, &told) {
-                tracing::error!(%error, "cannot follow the journal; reading it again from the start");
+                tracing::error!(%error, "cannot follow the journal; starting again from its oldest record or checkpoint");
                 gateway.reset();
                 std::thread::sleep(RETRY);
             }
@@ -54,11 +64,14 @@ pub fn start(gateway: Arc<Gateway>, hot_path: PathBuf, archive_dir: PathBuf) -> 
 
 fn follow(
     gateway: &Gateway,
-    hot_path: &std::path::Path,
-    archive_dir: &std::path::Path,
+    hot_path: &Path,
+    archive_dir: &Path,
     stop: &AtomicBool,
 ) -> Result<(), FollowError> {
-    let mut follower = Follower::open(hot_path, archive_dir, 0)?;
+    let mut place = Waiting::new(hot_path);
+    // Before the oldest position is looked up: from here on it stays.
+    place.tell(FIRST_POSITION);
+    let mut follower = begin(gateway, hot_path, archive_dir)?;
     let mut burst: Vec<(u64, Record)> = Vec::with_capacity(BURST);
     let mut idle = IDLE_MIN;
     while !stop.load(Ordering::Acquire) {
@@ -80,6 +93,63 @@ fn follow(
             burst.clear();
             idle = IDLE_MIN;
         }
+        place.tell(follower.position());
     }
     Ok(())
+}
+
+/// A follower at the journal's first record, or at the oldest checkpoint, which `gateway` then shows.
+fn begin(gateway: &Gateway, hot_path: &Path, archive_dir: &Path) -> Result<Follower, FollowError> {
+    let oldest = match SegmentDir::new(archive_dir).firsts() {
+        Ok(firsts) => firsts.first().copied().unwrap_or(FIRST_POSITION),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => FIRST_POSITION,
+        Err(error) => return Err(ArchiveError::List(error).into()),
+    };
+    if oldest == FIRST_POSITION {
+        return Follower::open(hot_path, archive_dir, FIRST_POSITION);
+    }
+    let checkpoints = Checkpoint::list(archive_dir).map_err(ArchiveError::List)?;
+    for position in checkpoints.into_iter().filter(|position| *position >= oldest) {
+        let restored = Checkpoint::read(archive_dir, position).and_then(|saved| {
+            gateway.restore(&saved)?;
+            Ok(saved.header().chain)
+        });
+        match restored {
+            Ok(chain) => {
+                tracing::info!(position, "the projection begins at a checkpoint: older orders are not shown");
+                return Follower::open_chained(hot_path, archive_dir, position, Some(chain));
+            }
+            Err(error) => tracing::warn!(position, %error, "a checkpoint is passed over"),
+        }
+    }
+    Err(FollowError::Gone { position: FIRST_POSITION, oldest })
+}
+
+/// This follower's entry among those that the journal waits for.
+struct Waiting<'a> {
+    run_dir: &'a Path,
+    entry: Option<Registration>,
+    looked: Option<Instant>,
+}
+
+impl<'a> Waiting<'a> {
+    fn new(hot_path: &'a Path) -> Self {
+        Self { run_dir: hot_path.parent().unwrap_or(Path::new(".")), entry: None, looked: None }
+    }
+
+    /// Everything below `position` is read. Registers anew now and then: a gate may have come back, or given this
+    /// follower up while it was slow.
+    fn tell(&mut self, position: u64) {
+        if self.looked.is_none_or(|at| at.elapsed() >= REGISTER_EVERY) {
+            self.looked = Some(Instant::now());
+            if !self.entry.as_ref().is_some_and(Registration::is_waited_for) {
+                // The old entry goes first: its end must not take the new one's file along.
+                self.entry = None;
+                self.entry = Registration::new(self.run_dir, NAME, position).ok();
+            }
+        }
+        if let Some(entry) = &self.entry {
+            entry.publish(position);
+        }
+    }
 }

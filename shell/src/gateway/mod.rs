@@ -20,6 +20,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use ringfence_ipc::journal::Record;
+use ringfence_ipc::journal::checkpoint::{Checkpoint, CheckpointError};
 use ringfence_ipc::msg::AccountId;
 use serde::Serialize;
 use tokio::sync::watch;
@@ -117,6 +118,21 @@ impl Gateway {
         self.applied.send_replace(*last);
     }
 
+    /// Begins anew at a checkpoint; streams get a snapshot.
+    ///
+    /// # Errors
+    /// [`CheckpointError`] when it cannot be read; nothing has changed then.
+    pub fn restore(&self, saved: &Checkpoint) -> Result<(), CheckpointError> {
+        let restored = Projection::restore(saved)?;
+        let mut projection = lock::write(&self.projection);
+        let position = restored.position();
+        *projection = restored;
+        self.hub.skip_to(position);
+        drop(projection);
+        self.applied.send_replace(position);
+        Ok(())
+    }
+
     /// Forgets everything: the journal is another one.
     pub fn reset(&self) {
         let mut projection = lock::write(&self.projection);
@@ -159,6 +175,19 @@ impl Gateway {
     #[must_use]
     pub fn guard(&self) -> GuardBody {
         self.look(|p| GuardBody::new(&p.guard, &p.names))
+    }
+
+    /// The version of the configuration that decided what stands at a journal position; for 0, not journalled, the one in
+    /// force. Waits a little where the projection has not read that far; `None`: it still has not, or it is too long ago.
+    pub async fn config_version(&self, journal_seq: u64) -> Option<u64> {
+        if journal_seq > self.look(Projection::position) {
+            self.settle().await;
+        }
+        self.look(|p| match journal_seq {
+            0 => Some(p.limits.version()),
+            seq if seq > p.position() => None,
+            seq => p.limits.version_at(seq),
+        })
     }
 
     /// Open orders and the newest finished ones, newest first.

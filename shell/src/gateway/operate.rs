@@ -88,11 +88,7 @@ pub async fn cancel_all(
 ) -> Result<Swept, OrderError> {
     gateway.settle().await;
     let (account, note) = (gateway.settings.account, note(reason)?);
-    let symbol = symbol.map(|name| {
-        let found = gateway.look(|p| p.names.find_symbol(&name.to_ascii_uppercase()).map(|(id, _)| id));
-        found.ok_or_else(|| field("symbol", "is not in the gate's symbol table"))
-    });
-    let symbol = symbol.transpose()?;
+    let symbol = symbol.map(|name| symbol_id(gateway, "symbol", name)).transpose()?;
     let (scope, scope_id) = match strategy {
         None => (Scope::Account, account),
         named => scope_of(gateway, named)?,
@@ -105,4 +101,43 @@ pub async fn cancel_all(
     let request = ControlRequest::CancelOrders { scope, scope_id, symbol, note };
     let ControlDone { journal_seq, cancelling } = gateway.gate.control(request).await?;
     Ok(Swept { strategies: concerned.len(), orders: cancelling, journal_seq })
+}
+
+/// Sets a limit, or takes it back; the gate reads the value, with its unit.
+///
+/// # Errors
+/// [`OrderError`]; [`OrderError::Config`] says what the limit takes.
+pub async fn set_limit(
+    gateway: &Gateway,
+    (scope, of): (Scope, Option<&str>),
+    limit: &str,
+    value: &str,
+) -> Result<ControlDone, OrderError> {
+    let id = |of: &str| of.parse().map_err(|_| field("of", "must be the account's number"));
+    let scope_id = match (scope, of) {
+        (Scope::Global, None) => 0,
+        (Scope::Global, Some(_)) => return Err(field("of", "is for accounts, symbols and strategies")),
+        (_, None) => return Err(field("of", "is required: which account, symbol or strategy")),
+        (Scope::Account, Some(of)) => id(of)?,
+        (Scope::Symbol, Some(of)) => symbol_id(gateway, "of", of)?,
+        (Scope::Strategy, Some(of)) => gateway.look(|p| find_strategy(p, gateway, Some(of)))?,
+    };
+    let text = |name, text: &str| {
+        Note::new(text.trim()).map_err(|_| field(name, "must be at most 56 characters of printable ASCII"))
+    };
+    let (limit, value) = (text("limit", limit)?, text("value", value)?);
+    Ok(gateway.gate.control(ControlRequest::SetLimit { scope, scope_id, limit, value }).await?)
+}
+
+/// Has the gate read its configuration again.
+///
+/// # Errors
+/// [`OrderError`]; [`OrderError::Config`] says why nothing has changed.
+pub async fn reload(gateway: &Gateway) -> Result<ControlDone, OrderError> {
+    Ok(gateway.gate.control(ControlRequest::Reload).await?)
+}
+
+fn symbol_id(gateway: &Gateway, asked: &'static str, name: &str) -> Result<u16, OrderError> {
+    let found = gateway.look(|p| p.names.find_symbol(&name.to_ascii_uppercase()).map(|(id, _)| id));
+    found.ok_or_else(|| field(asked, "is not in the gate's symbol table"))
 }

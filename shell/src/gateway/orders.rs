@@ -100,6 +100,9 @@ pub enum OrderError {
     /// The gate refused a control request.
     #[error(transparent)]
     Control(ControlRefusal),
+    /// No limit has changed; why, in words.
+    #[error("{0}")]
+    Config(String),
     /// There is no decision.
     #[error(transparent)]
     Pump(#[from] PumpError),
@@ -109,6 +112,7 @@ impl From<ControlFailure> for OrderError {
     fn from(failure: ControlFailure) -> Self {
         match failure {
             ControlFailure::Refused(refusal) => Self::Control(refusal),
+            ControlFailure::Config(text) => Self::Config(text),
             ControlFailure::Pump(error) => Self::Pump(error),
         }
     }

@@ -52,8 +52,11 @@ pub enum LinkRefusal {
 }
 
 /// Why a control request was not carried out.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ControlFailure {
+    /// No limit has changed; why, in words.
+    #[error("{0}")]
+    Config(String),
     /// The gate refused it: nothing has changed.
     #[error(transparent)]
     Refused(#[from] ControlRefusal),

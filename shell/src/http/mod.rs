@@ -4,6 +4,7 @@ mod body;
 mod gate;
 mod guard;
 mod json;
+mod limits;
 mod listener;
 mod metrics;
 mod operate;
@@ -117,7 +118,7 @@ pub fn understands_order(body: &[u8], form: bool) -> bool {
 }
 
 /// Every route. Metrics know no other name than these.
-fn routes() -> [(&'static str, MethodRouter<Arc<App>>); 26] {
+fn routes() -> [(&'static str, MethodRouter<Arc<App>>); 28] {
     [
         ("/", get(page::index)),
         ("/app.js", get(page::script)),
@@ -133,6 +134,8 @@ fn routes() -> [(&'static str, MethodRouter<Arc<App>>); 26] {
         ("/api/account", get(read::account)),
         ("/api/positions", get(read::positions)),
         ("/api/gate", get(gate::gate)),
+        ("/api/config/reload", post(limits::reload)),
+        ("/api/limits", get(limits::limits).post(limits::set)),
         ("/api/order", post(orders::place)),
         ("/api/cancel", post(orders::cancel)),
         ("/api/cancel_all", post(operate::cancel_all)),
@@ -166,7 +169,7 @@ fn route_name(path: &str) -> &'static str {
     ROUTE_NAMES.iter().find(|name| **name == path).copied().unwrap_or("other")
 }
 
-const ROUTE_NAMES: [&str; 26] = [
+const ROUTE_NAMES: [&str; 28] = [
     "/",
     "/app.js",
     "/chart.js",
@@ -182,6 +185,8 @@ const ROUTE_NAMES: [&str; 26] = [
     "/api/account",
     "/api/positions",
     "/api/gate",
+    "/api/config/reload",
+    "/api/limits",
     "/api/order",
     "/api/cancel",
     "/api/cancel_all",

@@ -85,7 +85,14 @@ pub fn understands(body: &[u8], form: bool) -> bool {
 /// POST /api/order
 pub async fn place(State(app): State<Arc<App>>, request: Request<Body>) -> Result<Response<Body>, Problem> {
     let request = order_request(&Fields::read(request).await?)?;
-    Ok(placed(&orders::place(&app.gateway, &request).await?))
+    match orders::place(&app.gateway, &request).await {
+        Ok(order) => Ok(placed(&order)),
+        Err(OrderError::Refused(refused)) => {
+            let version = app.gateway.config_version(refused.answer.journal_seq).await;
+            Err(Problem::refused(&refused, version))
+        }
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// POST /api/cancel

@@ -138,8 +138,9 @@ impl From<OrderError> for Problem {
                 Self::new(StatusCode::CONFLICT, "terminal", format!("the order is already {status}"))
                     .details(&Id { client_order_id, status: Some(status) })
             }
-            OrderError::Refused(refused) => Self::refused(&refused),
+            OrderError::Refused(refused) => Self::refused(&refused, None),
             OrderError::Control(refusal) => Self::control(refusal),
+            OrderError::Config(text) => Self::new(StatusCode::UNPROCESSABLE_ENTITY, "config_refused", text),
             OrderError::Pump(error) => error.into(),
         }
     }
@@ -155,6 +156,9 @@ struct RefusedDetails<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     limit: Option<Exact>,
     permanent: bool,
+    /// The version of the configuration that decided.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    config_version: Option<u64>,
     duplicate: bool,
     client_order_id: &'a str,
     journal_seq: Option<u64>,
@@ -176,7 +180,9 @@ impl Problem {
         }
     }
 
-    fn refused(refused: &Refused) -> Self {
+    /// A refusal by the gate, decided under this version of the configuration if that is known.
+    #[must_use]
+    pub fn refused(refused: &Refused, config_version: Option<u64>) -> Self {
         let answer = &refused.answer;
         let reason = answer.reason;
         let limited = answer.limit_id != LimitId::None;
@@ -187,6 +193,7 @@ impl Problem {
             observed: value(answer.observed),
             limit: value(answer.limit),
             permanent: !reason.is_transient(),
+            config_version,
             duplicate: refused.duplicate,
             client_order_id: &refused.client_order_id,
             journal_seq: (answer.journal_seq != 0).then_some(answer.journal_seq),
@@ -218,6 +225,7 @@ const fn refusal_class(reason: Reason) -> (StatusCode, &'static str, Option<u32>
         Reason::OrderRate | Reason::CancelRate => (StatusCode::TOO_MANY_REQUESTS, "rate_limited", Some(1)),
         Reason::VenueBusy
         | Reason::JournalFull
+        | Reason::JournalFailed
         | Reason::DedupBusy
         | Reason::OrderTableFull
         | Reason::TtlExpired

@@ -6,7 +6,9 @@ use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
 use ringfence_ipc::handshake::{ControlDone, ControlRefusal, ControlRequest};
-use ringfence_ipc::journal::{ControlKind, ControlRecord, DecisionRecord, Record};
+use ringfence_ipc::journal::{
+    ConfigOrigin, ConfigRecord, ControlKind, ControlRecord, DecisionRecord, LimitRecord, Record,
+};
 use ringfence_ipc::msg::{
     Decision, DurabilityTier, Intent, IntentKind, OperatorExt, OrderState, Outcome, Report, ReportKind, Tif,
     intent_flags,
@@ -41,9 +43,36 @@ pub struct MemoryGate {
     submitted: u64,
     lost: bool,
     killed: bool,
+    version: u64,
 }
 
 impl MemoryGate {
+    /// Knows open orders alone.
+    fn limit(
+        &mut self,
+        (scope, scope_id): (Scope, u16),
+        limit: &str,
+        value: &str,
+    ) -> Result<ControlDone, ControlFailure> {
+        if limit != "max_open_orders" {
+            return Err(ControlFailure::Config(format!("unknown key `{limit}`")));
+        }
+        let value =
+            value.parse().map_err(|_| ControlFailure::Config(format!("`{limit}` must be a whole number")))?;
+        self.version += 1;
+        let (version, journal_seq, origin) = (self.version, self.position, ConfigOrigin::Operator);
+        self.write(
+            1,
+            Record::Config(ConfigRecord { origin, changes: 1, version, now_ns: 1, client: 1, digest: 0 }),
+        );
+        let limit = LimitId::MaxOpenOrders;
+        self.write(
+            1,
+            Record::Limit(LimitRecord { scope, scope_id, limit, value, now_ns: 1, config_version: version }),
+        );
+        Ok(ControlDone { journal_seq, cancelling: 0 })
+    }
+
     pub fn new(journal: mpsc::Sender<(u64, Record)>, switches: Arc<Switches>) -> Self {
         Self {
             journal,
@@ -55,6 +84,7 @@ impl MemoryGate {
             submitted: 0,
             lost: false,
             killed: false,
+            version: 0,
         }
     }
 
@@ -216,6 +246,9 @@ impl MemoryGate {
             ControlRequest::CancelOrders { scope, scope_id, symbol, note } => {
                 (cancel(symbol), scope, scope_id, note)
             }
+            ControlRequest::SetLimit { .. } | ControlRequest::Reload => {
+                panic!("limits are no control records")
+            }
             ControlRequest::Stop => panic!("nobody stops the gate in memory"),
         };
         Ok(ControlRecord { control, scope, scope_id, now_ns: 6_000, client: 1, note })
@@ -224,6 +257,13 @@ impl MemoryGate {
 
 impl GateLink for MemoryGate {
     fn control(&mut self, request: ControlRequest) -> Result<ControlDone, ControlFailure> {
+        match request {
+            ControlRequest::SetLimit { scope, scope_id, limit, value } => {
+                return self.limit((scope, scope_id), limit.text(), value.text());
+            }
+            ControlRequest::Reload => return Err(ControlFailure::Config("no file here".into())),
+            _ => {}
+        }
         let record = self.admit(&request)?;
         let journal_seq = self.position;
         self.write(if record.note.is_blank() { 1 } else { 2 }, Record::Control(record));

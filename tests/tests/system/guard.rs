@@ -4,13 +4,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use ringfence_core::config::{CoreConfig, Levels, Limits, Lockstep, StormConfig, StrategyConfig};
+use ringfence_core::config::{CoreConfig, Levels, Limits, Lockstep, StormConfig, StrategyConfig, Tier};
 use ringfence_ipc::client::{AttachOptions, Client, ControlError, Event};
 use ringfence_ipc::counters::Counter;
 use ringfence_ipc::feed::FeedClient;
 use ringfence_ipc::handshake::{ControlRefusal, ControlRequest, Role};
 use ringfence_ipc::journal::{ControlKind, ControlRecord, Note, Record};
-use ringfence_ipc::msg::{Decision, Intent, IntentKind, Outcome, Quote, Side};
+use ringfence_ipc::msg::{Decision, Intent, IntentKind, Outcome, Quote, ReportKind, Side};
 use ringfence_ipc::reason::{Mode, Reason, Scope, StormCause, StormState};
 use ringfence_tests::diary::Diary;
 use ringfence_tests::hammer::Hammer;
@@ -94,12 +94,14 @@ fn is_control(record: &Record, kind: ControlKind) -> bool {
     matches!(record, Record::Control(ControlRecord { control, .. }) if *control == kind)
 }
 
-/// Hammers, kills, hammers on; then the journal tells what left after the kill.
-fn kill_while_hammering(way: &str, pull: Pull) {
+/// Hammers, kills, hammers on; then the journal tells what left after the kill. Says how many orders were given back
+/// unsent.
+fn kill_while_hammering(way: &str, tier: Tier, pull: Pull) -> usize {
     let wanted = size("RINGFENCE_KILLED_INTENTS", 3_000);
     let world = World::new(|config| {
+        config.journal.tier = tier;
         let limits = Limits::default();
-        config.strategies.push(StrategyConfig { name: "manual".into(), account: 0, limits });
+        config.strategies.push(StrategyConfig { name: "manual".into(), limits, ..StrategyConfig::default() });
     });
     let core = world.start_ready();
     let shell = Shell::start(&world);
@@ -122,8 +124,11 @@ fn kill_while_hammering(way: &str, pull: Pull) {
     assert!(core.stop(PATIENCE).success());
     let journal = world.journal();
     let kill = journal.iter().position(|(_, r)| is_control(r, ControlKind::SetMode(Mode::Killed))).unwrap();
-    let (mut cancels, mut commands) = (0, 0);
+    let (mut cancels, mut commands, mut unsent) = (0, 0, 0);
     for (position, record) in &journal[kill..] {
+        if matches!(record, Record::Report(report) if report.kind == ReportKind::LostBeforeSend) {
+            unsent += 1;
+        }
         let Record::Decision(made) = record else { continue };
         match made.intent.kind {
             IntentKind::Cancel | IntentKind::MassCancel => cancels += 1,
@@ -134,9 +139,12 @@ fn kill_while_hammering(way: &str, pull: Pull) {
             _ => {}
         }
     }
-    println!("kill by {way}: {took:?}; then {wanted} intents, {cancels} cancels, {commands} commands");
+    println!(
+        "kill by {way}: {took:?}; then {wanted} intents, {cancels} cancels, {commands} commands; {unsent} given back"
+    );
     assert_eq!(commands, 0, "a command left after the kill by {way}");
     let _ = std::fs::remove_file(world.config.kill_path());
+    unsent
 }
 
 #[test]
@@ -145,8 +153,16 @@ fn after_a_kill_no_command_leaves_whichever_way_it_came() {
     let ways: [(&str, Pull); 4] =
         [("http", by_http), ("command", by_command), ("file", by_file), ("signal", by_signal)];
     for (way, pull) in ways {
-        kill_while_hammering(way, pull);
+        assert_eq!(kill_while_hammering(way, Tier::Process, pull), 0, "nothing waits in tier process");
     }
+}
+
+#[test]
+fn after_a_kill_no_command_leaves_that_waited_for_the_disk() {
+    let _turn = both_cpus();
+    // Where the disk has just caught up nothing waits when the kill comes.
+    let waited = (0..10).any(|_| kill_while_hammering("signal", Tier::Power, by_signal) > 0);
+    assert!(waited, "no order waited for the disk in any round");
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use ringfence_core::config::VenueKind;
+use ringfence_core::config::{Tier, VenueKind};
 use ringfence_ipc::client::{Client, Event};
 use ringfence_ipc::msg::{Intent, Side, Words};
 use ringfence_shell::feed::{PlayerConfig, SourceConfig, Speed, play};
@@ -54,9 +54,13 @@ pub(super) fn verify(world: &World) {
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
-/// One journal, `kills` lives ended by force; a strategy thread and a market that live through all of them.
-fn kill_gates(kills: u64, hot_bytes: u64, seed: u64) -> Counts {
-    let world = World::new(|config| config.journal.hot_bytes = hot_bytes);
+/// One journal, `kills` lives ended by force; a strategy thread and a market that live through all of them. In tier
+/// `power` the hot ring is lost with every second life.
+fn kill_gates(kills: u64, hot_bytes: u64, seed: u64, tier: Tier) -> Counts {
+    let world = World::new(|config| {
+        config.journal.hot_bytes = hot_bytes;
+        config.journal.tier = tier;
+    });
     let mut dice = Dice::new(seed);
     let mut core = world.start_ready();
     let client = world.attach("hammer");
@@ -68,9 +72,12 @@ fn kill_gates(kills: u64, hot_bytes: u64, seed: u64) -> Counts {
         std::thread::spawn(move || Hammer::new(client, diary, 1, seed).run(&stop))
     };
     let market = Market::start(&world);
-    for _ in 0..kills {
+    for kill in 0..kills {
         std::thread::sleep(Duration::from_micros(dice.below(LIFE_US)));
         core.kill();
+        if tier == Tier::Power && kill.is_multiple_of(2) {
+            std::fs::remove_file(world.config.hot_path()).expect("a dead gate leaves its hot ring");
+        }
         core = world.start_ready();
     }
     std::thread::sleep(Duration::from_millis(50));
@@ -101,12 +108,26 @@ fn in_rounds(test: &str, kills: u64, mut round: impl FnMut(u64, u64) -> Counts) 
 }
 
 #[test]
-fn killed_gate_loses_nothing() {
+fn g1_killed_gate_loses_nothing() {
     let kills = size("RINGFENCE_KILLS", 60);
-    let total = in_rounds("killed_gate_loses_nothing", kills, |kills, round| {
+    let total = in_rounds("g1_killed_gate_loses_nothing", kills, |kills, round| {
         // The smallest hot ring is always lapped: the archiver is behind at every kill.
         let hot_bytes = if round.is_multiple_of(2) { 1 << 20 } else { 64 << 10 };
-        kill_gates(kills, hot_bytes, round)
+        kill_gates(kills, hot_bytes, round, Tier::Process)
+    });
+    assert!(
+        total.decided > kills && total.orders > kills && total.fills > 0,
+        "too little happened: {total:?}"
+    );
+}
+
+/// What a strategy was told in tier `power` is there even without the hot ring; nothing it was not told was done.
+#[test]
+fn g1_killed_gate_in_tier_power_loses_nothing_with_its_hot_ring() {
+    let kills = size("RINGFENCE_POWER_KILLS", 40);
+    let total = in_rounds("g1_killed_gate_in_tier_power", kills, |kills, round| {
+        let hot_bytes = if round.is_multiple_of(2) { 1 << 20 } else { 64 << 10 };
+        kill_gates(kills, hot_bytes, round + 3000, Tier::Power)
     });
     assert!(
         total.decided > kills && total.orders > kills && total.fills > 0,

@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on must fail")]
 
+mod absence;
+mod checkpoints;
 mod config;
 mod g12_lives;
 mod g17_memory;
@@ -10,9 +12,13 @@ mod g8_decoders;
 mod guard;
 mod hostile;
 mod kills;
+mod lagging;
 mod limits;
+mod look;
 mod nodes;
 mod orders;
+mod park;
 mod places;
+mod power;
 mod recording;
 mod supervisor;

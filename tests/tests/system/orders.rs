@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 
 fn with_manual(config: &mut CoreConfig) {
     let limits = Limits { max_order_qty: Some("10".into()), ..Limits::default() };
-    config.strategies.push(StrategyConfig { name: "manual".into(), account: 0, limits });
+    config.strategies.push(StrategyConfig { name: "manual".into(), limits, ..StrategyConfig::default() });
 }
 
 /// A limit order that rests far below any market.

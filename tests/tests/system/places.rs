@@ -2,8 +2,9 @@
 
 use std::process::{Command, Output};
 
+use ringfence_ipc::counters::Counter;
 use ringfence_ipc::handshake::socket;
-use ringfence_ipc::msg::{DurabilityTier, Intent, Side};
+use ringfence_ipc::msg::{DurabilityTier, Intent, Outcome, Side};
 use ringfence_tests::audit::Ledger;
 use ringfence_tests::process::{ringfence, run};
 use ringfence_tests::world::{PATIENCE, World};
@@ -28,6 +29,10 @@ fn said(output: &Output) -> String {
 /// One order, decided.
 fn decide(client: &mut Client, key: u128) -> Decision {
     client.submit(&Intent::limit(0, Side::Buy, 100, 1000, key, client.now_ns())).unwrap();
+    decided(client)
+}
+
+fn decided(client: &mut Client) -> Decision {
     let mut decided = None;
     await_that("a decision", PATIENCE, || {
         while let Some(event) = client.poll() {
@@ -101,22 +106,26 @@ fn a_wrong_configuration_names_its_key() {
     let good = std::fs::read_to_string(world.config_path()).unwrap();
     let symbol = "[[symbol]]\nname = \"X\"\ntick = \"0.01\"\nlot = \"1\"\nprice_scale = 2\nqty_scale = 0\n";
     for (what, text, names) in [
-        ("an unknown key", format!("wiat = \"spin\"\n{good}"), "wiat"),
-        ("an unknown key in a table", good.replace("[journal]", "[journal]\nhot_byte = 1"), "hot_byte"),
+        ("an unknown key", format!("wiat = \"spin\"\n{good}"), "did you mean `wait`"),
+        (
+            "an unknown key in a table",
+            good.replace("[journal]", "[journal]\nhot_bytes = 1"),
+            "did you mean `hot_size`",
+        ),
         (
             "an unknown limit",
-            good.replace("[limits]", "[limits]\nmax_order_quantity = \"1\""),
-            "max_order_quantity",
+            good.replace("dedup_quota", "max_order_quantity = \"1\"\ndedup_quota"),
+            "did you mean `max_order_qty`",
         ),
-        ("an unknown word", good.replace("wait = \"backoff\"", "wait = \"never\""), "never"),
+        ("an unknown word", good.replace("wait = \"backoff\"", "wait = \"never\""), "one of backoff, spin"),
         ("a wrong type", good.replace("order_slots = 4096", "order_slots = \"many\""), "order_slots"),
         ("a tick finer than the scale", format!("{good}\n{}", symbol.replace("0.01", "0.001")), "tick"),
         ("a symbol twice", format!("{good}\n{symbol}{symbol}"), "listed twice"),
-        ("a role that is none", good.replace("role = \"observer\"", "role = \"king\""), "king"),
+        ("a role that is none", good.replace("role = \"observer\"", "role = \"king\""), "strategy, operator"),
         (
             "a hot ring of no power of two",
-            good.replace("hot_bytes = 1048576", "hot_bytes = 1000000"),
-            "hot_bytes",
+            good.replace("hot_size = \"1 MiB\"", "hot_size = \"1000000 B\""),
+            "hot_size",
         ),
     ] {
         assert_ne!(text, good, "{what}: the test changes nothing");
@@ -171,20 +180,61 @@ fn a_read_only_disk_is_named() {
 }
 
 #[test]
-fn a_full_disk_is_named_and_new_orders_are_refused() {
+fn a_full_disk_is_refused_at_start_and_names_what_to_free() {
     let world = World::new(|_| ());
-    let Some(core) = start_on_disk(&world, "size=1m") else {
+    let Some(mut core) = start_on_disk(&world, "size=1m") else {
         return skipped(
-            "a_full_disk_is_named_and_new_orders_are_refused",
+            "a_full_disk_is_refused_at_start_and_names_what_to_free",
             "no mounts in a namespace of one\'s own here",
         );
     };
-    await_that("it says so", PATIENCE, || core.said().contains("No space left on device"));
-    assert!(core.said().contains("free space"), "and what to do: {}", core.said());
-    if rustix::process::getuid().is_root() {
-        let decision = decide(&mut world.attach("hammer"), 1);
-        assert_eq!((decision.reason, decision.tier), (Reason::JournalFull, DurabilityTier::None));
+    assert!(!core.wait(PATIENCE).success());
+    let said = core.said();
+    let dir = world.dir().join("disk/data/journal").display().to_string();
+    assert!(said.contains(&dir) && said.contains("is full") && said.contains("free that"), "{said}");
+}
+
+/// New orders stop while there is still room; what takes risk away goes on, and the archive never fails.
+#[test]
+fn a_disk_that_fills_up_refuses_new_orders_and_takes_cancels() {
+    let world = World::new(|config| {
+        (config.journal.hot_bytes, config.journal.segment_bytes) = (64 << 10, 64 << 10);
+        config.journal.min_free_bytes = 0;
+    });
+    let test = "a_disk_that_fills_up_refuses_new_orders_and_takes_cancels";
+    let Some(core) = start_on_disk(&world, "size=1m") else {
+        return skipped(test, "no mounts in a namespace of one\'s own here");
+    };
+    if !rustix::process::getuid().is_root() {
+        return skipped(test, "the gate of another namespace takes no client of ours");
     }
+    let mut client = world.attach("hammer");
+    let (mut open, mut key) = (std::collections::VecDeque::new(), 0);
+    let full = loop {
+        key += 1;
+        let decision = decide(&mut client, key);
+        if decision.reason != Reason::Ok {
+            break decision;
+        }
+        open.push_back(decision.order_id);
+        if open.len() > 200 {
+            cancel(&mut client, open.pop_front().unwrap(), &mut key);
+        }
+    };
+    assert_eq!((full.reason, full.tier), (Reason::JournalFull, DurabilityTier::None), "after {key}");
+    assert_eq!(world.counter(Counter::DiskLow), 1);
+    while let Some(order) = open.pop_front() {
+        cancel(&mut client, order, &mut key);
+    }
+    assert_eq!(world.counter(Counter::ArchiveErrors), 0, "{}", core.said());
+    println!("{test}: {key} intents filled 1 MiB");
+}
+
+fn cancel(client: &mut Client, order: u64, key: &mut u128) {
+    *key += 1;
+    client.submit(&Intent::cancel(0, order, *key, client.now_ns())).unwrap();
+    let decision = decided(client);
+    assert_eq!(decision.outcome, Outcome::Accepted, "{decision:?}");
 }
 
 /// The world's configuration with the line `key = ...` replaced.

@@ -23,8 +23,9 @@ cargo xtask <command>
   soak [--only G..]  the long versions of the proofs (docs/testing.md); hours, unless `--only` names goals
   fuzz [--seconds N] [TARGET..]
                      libFuzzer on every decoder (needs a C++ compiler); new inputs in target/fuzz
-  bench [--quick] [--only NAME..] [--dist]
+  bench [--quick] [--sweep] [--only NAME..] [--dist]
                      the benches; writes target/bench/report.json and report.md (--quick: under a minute;
+                     --sweep: instead of the usual rows 1 to 64 strategy processes on one gate;
                      --dist: with fat LTO, as installed)
   ci-lint            rustfmt --check, clippy and rustdoc, warnings refused
   help               this

@@ -27,7 +27,32 @@ const ROWS: &[Row] = &[
         package: "ringfence-tests",
         target: SYSTEM,
         filter: "kills::",
-        sizes: &[("RINGFENCE_KILLS", "10000"), ("RINGFENCE_STRATEGY_KILLS", "1000")],
+        sizes: &[
+            ("RINGFENCE_KILLS", "10000"),
+            ("RINGFENCE_POWER_KILLS", "1000"),
+            ("RINGFENCE_STRATEGY_KILLS", "1000"),
+        ],
+    },
+    Row {
+        goal: "G1",
+        package: "ringfence-core",
+        target: LIB,
+        filter: "g1_",
+        sizes: &[("RINGFENCE_G1_POWER_SEEDS", "200"), ("RINGFENCE_JOURNAL_KILLS", "1000")],
+    },
+    Row {
+        goal: "G2",
+        package: "ringfence-core",
+        target: LIB,
+        filter: "g2_",
+        sizes: &[("RINGFENCE_G2_CASES", "2000000")],
+    },
+    Row {
+        goal: "G3",
+        package: "ringfence-core",
+        target: LIB,
+        filter: "g3_",
+        sizes: &[("RINGFENCE_G3_SEEDS", "10000")],
     },
     Row {
         goal: "G4",
@@ -49,7 +74,7 @@ const ROWS: &[Row] = &[
         package: "ringfence-ipc",
         target: MEMORY,
         filter: "g7_",
-        sizes: &[("RINGFENCE_G7_STRESS_MS", "60000")],
+        sizes: &[("RINGFENCE_G7_STRESS_MS", "60000"), ("RINGFENCE_G7_WAKES", "2000000")],
     },
     Row {
         goal: "G9",
@@ -57,6 +82,13 @@ const ROWS: &[Row] = &[
         target: LIB,
         filter: "g9_",
         sizes: &[("RINGFENCE_G9_SEEDS", "1000"), ("RINGFENCE_G9_STEPS", "10000")],
+    },
+    Row {
+        goal: "G10",
+        package: "ringfence-core",
+        target: LIB,
+        filter: "g10_",
+        sizes: &[("RINGFENCE_G10_DECISIONS", "1000000")],
     },
     Row {
         goal: "G11",

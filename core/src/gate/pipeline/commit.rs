@@ -189,7 +189,7 @@ impl Gate {
     }
 
     /// The index of a position, which exists from now on; `None`: the store is full (checked before acceptance).
-    fn position_for(&mut self, strategy: u16, symbol: SymbolId) -> Option<u32> {
+    pub(in crate::gate) fn position_for(&mut self, strategy: u16, symbol: SymbolId) -> Option<u32> {
         let tables = self.strategies.get_mut(usize::from(strategy))?.as_deref_mut()?;
         if let Some(index) = tables.position_in(symbol) {
             return Some(index as u32);

@@ -20,7 +20,8 @@ pub(super) fn room_for(kind: IntentKind, room: Room) -> Result<(), Reject> {
     let reduces = matches!(kind, IntentKind::Cancel | IntentKind::MassCancel | IntentKind::ForceFlat);
     let needed = if reduces { Space::Reserved } else { Space::Open };
     if room.journal < needed {
-        return Err(Reject::plain(Reason::JournalFull));
+        let failed = room.journal == Space::Failed;
+        return Err(Reject::plain(if failed { Reason::JournalFailed } else { Reason::JournalFull }));
     }
     // A mass cancel itself sends nothing: its cancels leave as the venue has room.
     if kind != IntentKind::MassCancel && room.venue < needed {

@@ -294,6 +294,7 @@ fn no_room_behind_the_gate_is_a_transient_refusal_that_spares_cancels() {
         (Room { venue: Space::Open, journal: Space::Full }, Reason::JournalFull, Reason::JournalFull),
         (Room { venue: Space::Reserved, journal: Space::Open }, Reason::VenueBusy, Reason::Ok),
         (Room { venue: Space::Open, journal: Space::Reserved }, Reason::JournalFull, Reason::Ok),
+        (Room { venue: Space::Open, journal: Space::Failed }, Reason::JournalFailed, Reason::Ok),
     ] {
         rig.room = room;
         assert_eq!(rig.decide(ALICE, &order, None).decision.reason, order_reason);

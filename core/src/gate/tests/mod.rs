@@ -4,6 +4,7 @@ mod amends;
 mod cancels;
 mod capacity;
 mod conduct;
+mod config;
 mod dedup;
 mod exposure;
 mod fills;
@@ -11,6 +12,7 @@ mod limits;
 mod modes;
 mod passing;
 mod recovery;
+mod saved;
 mod storm;
 mod surge;
 

@@ -1,11 +1,12 @@
 //! A journal rebuilds the gate, decides the same again, and says what happens to open orders.
 
 use ringfence_ipc::journal::{CloseRecord, StrategyRecord};
-use ringfence_ipc::msg::{Intent, IntentKind, OrderType, ReportKind, Side, Tif};
+use ringfence_ipc::msg::{CommandKind, Intent, IntentKind, OrderState, OrderType, ReportKind, Side, Tif};
 use ringfence_ipc::reason::{LimitId, Reason, Scope};
 
-use super::super::{ApplyError, Mismatch, Reentry, Replayer, StrategyTables};
+use super::super::{ApplyError, HandedOut, Mismatch, Reentry, Replayer, StrategyTables};
 use super::*;
+use crate::venue::{PaperConfig, PaperVenue};
 
 #[test]
 fn each_open_order_has_one_way_back() {
@@ -29,7 +30,7 @@ fn each_open_order_has_one_way_back() {
     rig.submit(ALICE, &amend);
 
     rig.gate = rig.recovered();
-    let plan = rig.gate.reenter_commands(rig.now_ns);
+    let plan = rig.gate.reenter_commands(HandedOut::Forgotten, rig.now_ns);
     let brief: Vec<_> = plan
         .iter()
         .map(|step| match step {
@@ -60,6 +61,122 @@ fn each_open_order_has_one_way_back() {
     let back = Report { reentered: true, ..report(resting, ReportKind::Accepted) };
     assert!(rig.venue(&back).unwrap().reentered);
     assert_eq!(rig.recovered().state_hash(), rig.gate.state_hash());
+}
+
+/// A venue that outlives the gate: a paper venue with orders that rest, and what the gate makes of it afterwards.
+struct Crash {
+    rig: Rig,
+    venue: PaperVenue,
+    /// Answered by the venue before the crash.
+    answered: OrderId,
+    /// Handed out, the answer lost with the gate.
+    handed_out: OrderId,
+    /// Approved, never handed out.
+    held_back: OrderId,
+}
+
+fn crash() -> Crash {
+    let mut rig = Rig::new();
+    let symbols = [rig.gate.symbol(BTC).unwrap()];
+    let mut venue =
+        PaperVenue::new(PaperConfig { latency_ns: 0, jitter_ns: 0, ..PaperConfig::default() }, &symbols);
+    let mut reports = Vec::new();
+    let mut ids = (0..3).map(|n| rig.enter(ALICE, BTC, Side::Buy, 90 + n, 5)).collect::<Vec<_>>();
+    for command in &rig.commands[..2] {
+        venue.on_command(command, rig.now_ns, &mut reports);
+    }
+    let accepted = reports[0];
+    rig.venue(&accepted).unwrap();
+    rig.gate = rig.recovered();
+    let held_back = ids.pop().unwrap();
+    Crash { answered: ids[0], handed_out: ids[1], held_back, rig, venue }
+}
+
+impl Crash {
+    /// Carries out what the gate wants; says which commands went to the venue.
+    fn come_back(&mut self, handed_out: HandedOut) -> Vec<(OrderId, CommandKind)> {
+        let (mut sent, mut answers) = (Vec::new(), Vec::new());
+        for step in self.rig.gate.reenter_commands(handed_out, self.rig.now_ns) {
+            match step {
+                Reentry::Report(report) => self.rig.write(Record::Report(report)),
+                Reentry::Command(command) => {
+                    sent.push((command.order_id, command.kind));
+                    self.venue.on_command(&command, self.rig.now_ns, &mut answers);
+                }
+            }
+        }
+        for id in sent.iter().map(|(id, _)| *id).filter(|id| *id != self.answered) {
+            assert_eq!(
+                self.rig.gate.order(id).unwrap().state,
+                OrderState::Unknown,
+                "until the venue has said"
+            );
+        }
+        for answer in answers {
+            // What the gate knows already changes nothing.
+            let _ = self.rig.venue(&answer);
+        }
+        assert!(sent.iter().all(|(_, kind)| *kind != CommandKind::New), "nothing is sent blindly");
+        assert_eq!(self.rig.recovered().state_hash(), self.rig.gate.state_hash());
+        sent
+    }
+
+    fn states(&self) -> [OrderState; 3] {
+        [self.answered, self.handed_out, self.held_back].map(|id| self.rig.gate.order(id).unwrap().state)
+    }
+}
+
+#[test]
+fn above_the_handed_out_mark_is_lost_before_send_and_below_is_asked_for() {
+    let mut crash = crash();
+    let sent = crash.come_back(HandedOut::UpTo(crash.handed_out));
+    assert_eq!(sent, [(crash.answered, CommandKind::Query), (crash.handed_out, CommandKind::Query)]);
+    assert_eq!(crash.states(), [OrderState::Accepted, OrderState::Accepted, OrderState::Rejected]);
+    let open: i64 = crash.rig.gate.positions().map(|p| p.open_buys).sum();
+    assert_eq!(open, 10, "what was never sent is released, the rest stays reserved");
+}
+
+#[test]
+fn when_the_adapter_died_too_everything_is_asked_for() {
+    let mut crash = crash();
+    let sent = crash.come_back(HandedOut::Unknown);
+    assert_eq!(sent.len(), 3);
+    // The venue never saw the third: it says so, and only then its reservation goes.
+    assert_eq!(crash.states(), [OrderState::Accepted, OrderState::Accepted, OrderState::Rejected]);
+}
+
+#[test]
+fn a_venue_that_forgot_gets_back_what_rested_and_nothing_that_it_never_answered() {
+    let mut crash = crash();
+    crash.venue = PaperVenue::new(
+        PaperConfig { latency_ns: 0, jitter_ns: 0, ..PaperConfig::default() },
+        &[crash.rig.gate.symbol(BTC).unwrap()],
+    );
+    let sent = crash.come_back(HandedOut::Forgotten);
+    assert_eq!(sent, [(crash.answered, CommandKind::Reenter)]);
+    assert_eq!(crash.states(), [OrderState::Accepted, OrderState::Rejected, OrderState::Rejected]);
+}
+
+#[test]
+fn a_pending_cancel_and_a_pending_amend_are_asked_again_behind_the_query() {
+    let mut crash = crash();
+    let cancel = Intent::cancel(BTC, crash.handed_out, crash.rig.key(), crash.rig.now_ns);
+    crash.rig.submit(ALICE, &cancel);
+    let mut amend = with_kind(crash.rig.limit_order(BTC, Side::Buy, 80, 9), IntentKind::Amend);
+    amend.ttl_ns_or_target = crash.answered;
+    crash.rig.submit(ALICE, &amend);
+    crash.rig.gate = crash.rig.recovered();
+    let (answered, handed_out) = (crash.answered, crash.handed_out);
+    let sent = crash.come_back(HandedOut::UpTo(handed_out));
+    let expected = [
+        (answered, CommandKind::Query),
+        (answered, CommandKind::Amend),
+        (handed_out, CommandKind::Query),
+        (handed_out, CommandKind::Cancel),
+    ];
+    assert_eq!(sent, expected);
+    assert_eq!(crash.states(), [OrderState::Accepted, OrderState::Cancelled, OrderState::Rejected]);
+    assert_eq!(crash.rig.gate.order(answered).map(|o| (o.price, o.qty)), Some((80, 9)));
 }
 
 #[test]

@@ -11,7 +11,7 @@ const POSITION: i64 = 40;
 const GROSS: i64 = 6_000;
 
 #[derive(Clone, Debug)]
-enum Op {
+pub(super) enum Op {
     New { who: u16, symbol: u16, sell: bool, market: bool, price: i64, qty: i64 },
     Cancel { who: u16, pick: usize, by_key: bool },
     Amend { who: u16, pick: usize, price: i64, qty: i64 },
@@ -25,7 +25,7 @@ enum Op {
     Wait { ns: u64 },
 }
 
-fn op() -> impl Strategy<Value = Op> {
+pub(super) fn op() -> impl Strategy<Value = Op> {
     let (who, symbol) = (1u16..=2, 0u16..=2);
     prop_oneof![
         8 => (who.clone(), symbol.clone(), any::<bool>(), prop::bool::weighted(0.2), 1i64..200, -2i64..60)
@@ -44,14 +44,14 @@ fn op() -> impl Strategy<Value = Op> {
     ]
 }
 
-struct Surge {
-    rig: Rig,
+pub(super) struct Surge {
+    pub rig: Rig,
     asked: Vec<(u16, Intent)>,
     ids: Vec<u64>,
 }
 
 impl Surge {
-    fn new() -> Self {
+    pub fn new() -> Self {
         let limits = [
             (Scope::Global, 0, LimitId::MaxPositionQty, POSITION),
             (Scope::Global, 0, LimitId::DedupQuota, 40),
@@ -106,7 +106,7 @@ impl Surge {
         self.ids[self.ids.len() - 1 - pick % self.ids.len()]
     }
 
-    fn step(&mut self, op: &Op) {
+    pub fn step(&mut self, op: &Op) {
         let (key, now_ns) = (self.rig.key(), self.rig.now_ns);
         match *op {
             Op::New { who, symbol, sell, market, price, qty } => {

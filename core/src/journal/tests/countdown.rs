@@ -6,13 +6,15 @@ use std::time::Instant;
 use ringfence_ipc::journal::Record;
 
 use super::sim::{Rng, Sim};
-use super::{Place, append, read_all};
+use super::{Place, append, read_all, size};
 use crate::journal::open_on;
 
 /// Records of one run: enough for three segments of 64 slots.
 const RECORDS: u64 = 70;
-/// Power losses tried for every failing write. A longer run raises it: 10,000 cases and more.
-const POWER_SEEDS: u64 = 12;
+/// Power losses tried for every failing write.
+fn power_seeds() -> u64 {
+    size("RINGFENCE_G1_POWER_SEEDS", 12)
+}
 
 struct Run {
     log: Vec<(u64, Record)>,
@@ -49,7 +51,7 @@ fn recovered(sim: &Sim, place: &Place) -> Vec<(u64, Record)> {
 }
 
 fn assert_power_loss_keeps_promises(sim: &Sim, run: &Run, case: &str) {
-    for seed in 0..POWER_SEEDS {
+    for seed in 0..power_seeds() {
         // Another place: the hot ring went with the power.
         let log = recovered(&sim.after_power_loss(seed), &Place::new());
         assert!(run.log.starts_with(&log), "{case}, seed {seed}: not a prefix");
@@ -58,10 +60,10 @@ fn assert_power_loss_keeps_promises(sim: &Sim, run: &Run, case: &str) {
     }
 }
 
-fn every_write_is_the_last(segment_bytes: u64) {
+fn every_write_is_the_last(test: &str, place: impl Fn() -> Place) {
     let mut cases = 0;
     for n in 0.. {
-        let (place, sim) = (Place::with_segments(segment_bytes), Sim::new());
+        let (place, sim) = (place(), Sim::new());
         sim.fail_after(n);
         let before = run(&sim, &place, 1, Vec::new());
         assert_power_loss_keeps_promises(&sim, &before, &format!("write {n}"));
@@ -73,16 +75,24 @@ fn every_write_is_the_last(segment_bytes: u64) {
         }
     }
     assert!(cases > 100, "{cases}");
+    println!("{test}: {cases} writes, each the last once; {} power losses after each", power_seeds());
 }
 
 #[test]
-fn every_write_may_be_the_last() {
-    every_write_is_the_last(4096);
+fn g1_every_write_may_be_the_last() {
+    every_write_is_the_last("g1_every_write_may_be_the_last", Place::new);
 }
 
 #[test]
-fn every_write_may_be_the_last_in_a_segment_of_many_blocks() {
-    every_write_is_the_last(32 << 10);
+fn g1_every_write_may_be_the_last_in_a_segment_of_many_blocks() {
+    let test = "g1_every_write_may_be_the_last_in_a_segment_of_many_blocks";
+    every_write_is_the_last(test, || Place::with_segments(32 << 10));
+}
+
+/// Here what is durable has been shown, and the archiver writes and syncs in another rhythm.
+#[test]
+fn g1_every_write_may_be_the_last_in_tier_power() {
+    every_write_is_the_last("g1_every_write_may_be_the_last_in_tier_power", || Place::new().in_power());
 }
 
 /// The block that holds the end is written again with every group. Each such write is torn at each of its bytes, at
@@ -113,7 +123,7 @@ fn a_torn_rewrite_of_the_last_block_loses_nothing() {
 }
 
 #[test]
-fn recovery_may_be_interrupted_at_every_write() {
+fn g1_recovery_may_be_interrupted_at_every_write() {
     for n in (3..100).step_by(7) {
         for m in 0.. {
             let (place, sim) = (Place::new(), Sim::new());
@@ -145,8 +155,8 @@ fn lives_follow_each_other() {
 }
 
 #[test]
-fn power_may_fail_again_and_again() {
-    for seed in 0..POWER_SEEDS * 4 {
+fn g3_power_may_fail_again_and_again() {
+    for seed in 0..power_seeds() * 4 {
         let (mut sim, mut rng, mut log) = (Sim::new(), Rng(seed), Vec::new());
         for epoch in 1..8 {
             sim.fail_after(rng.below(150));
@@ -182,7 +192,7 @@ fn a_failed_sync_is_not_believed_after_a_restart() {
     // The cache shows the records, the disk does not have them: recovery must write them again, not only sync.
     let after = sim.after_kill();
     assert_eq!(recovered(&after, &place), log);
-    for seed in 0..POWER_SEEDS {
+    for seed in 0..power_seeds() {
         assert_eq!(recovered(&after.after_power_loss(seed), &Place::new()), log);
     }
 }

@@ -7,15 +7,14 @@ use std::time::Duration;
 use ringfence_ipc::journal::Record;
 
 use super::sim::Rng;
-use super::{Place, read_all, record};
+use super::{Place, read_all, record, size};
 use crate::journal::{Class, JournalOptions, open};
 
-/// Kills in the default run.
-const KILLS: u16 = 20;
 const PLACE: &str = "RINGFENCE_TEST_JOURNAL";
 const EPOCH: &str = "RINGFENCE_TEST_EPOCH";
+const POWER: &str = "RINGFENCE_TEST_POWER";
 
-fn options(root: &std::path::Path) -> JournalOptions {
+fn options(root: &std::path::Path, power: bool) -> JournalOptions {
     JournalOptions {
         dir: root.join("journal"),
         hot_path: root.join("hot"),
@@ -23,6 +22,7 @@ fn options(root: &std::path::Path) -> JournalOptions {
         segment_bytes: 64 << 10,
         sync_interval: Duration::from_millis(2),
         min_free_bytes: 0,
+        power,
     }
 }
 
@@ -30,7 +30,8 @@ fn options(root: &std::path::Path) -> JournalOptions {
 #[test]
 fn child_that_appends() {
     let (Some(root), Some(epoch)) = (std::env::var_os(PLACE), std::env::var(EPOCH).ok()) else { return };
-    let mut opened = open(options(root.as_ref())).unwrap();
+    let power = std::env::var_os(POWER).is_some();
+    let mut opened = open(options(root.as_ref(), power)).unwrap();
     let mut n = read_all(&mut opened).unwrap().len() as u64;
     let (mut writer, _archiver) = opened.start(epoch.parse().unwrap()).unwrap();
     let mut out = std::io::stdout().lock();
@@ -39,6 +40,9 @@ fn child_that_appends() {
             std::thread::yield_now();
         }
         let position = writer.append(&record(n).encode());
+        while power && writer.durable_pos() <= position {
+            std::thread::yield_now();
+        }
         if n.is_multiple_of(8) {
             writeln!(out, "\nack {n} {position}").unwrap();
             out.flush().unwrap();
@@ -48,12 +52,27 @@ fn child_that_appends() {
 }
 
 #[test]
-fn acknowledged_records_survive_kill_9() {
+fn g1_acknowledged_records_survive_kill_9() {
+    kill_again_and_again("g1_acknowledged_records_survive_kill_9", false);
+}
+
+/// Even the hot ring is gone: what was acknowledged was on disk.
+#[test]
+fn g1_in_tier_power_they_survive_without_the_hot_ring() {
+    kill_again_and_again("g1_in_tier_power_they_survive_without_the_hot_ring", true);
+}
+
+fn kill_again_and_again(test: &str, power: bool) {
+    let kills = size("RINGFENCE_JOURNAL_KILLS", 20) as u16;
     let place = Place::new();
     let mut rng = Rng(11);
     let (mut known, mut acknowledged) = (Vec::new(), 0);
-    for epoch in 1..=KILLS {
-        let mut child = Command::new(std::env::current_exe().unwrap())
+    for epoch in 1..=kills {
+        let mut child = Command::new(std::env::current_exe().unwrap());
+        if power {
+            child.env(POWER, "1");
+        }
+        let mut child = child
             .args(["journal::tests::kill::child_that_appends", "--exact", "--nocapture"])
             .env(PLACE, place.dir.path())
             .env(EPOCH, epoch.to_string())
@@ -76,7 +95,10 @@ fn acknowledged_records_survive_kill_9() {
         lines.pop();
         last = lines.into_iter().rev().find_map(parse).unwrap_or(last);
 
-        let mut opened = open(options(place.dir.path())).unwrap();
+        if power {
+            std::fs::remove_file(place.hot()).unwrap();
+        }
+        let mut opened = open(options(place.dir.path(), power)).unwrap();
         let log: Vec<(u64, Record)> = read_all(&mut opened).unwrap();
         assert!(log.starts_with(&known), "life {epoch} changed the past");
         assert!(log.iter().enumerate().all(|(n, (_, found))| *found == record(n as u64)), "life {epoch}");
@@ -84,5 +106,6 @@ fn acknowledged_records_survive_kill_9() {
         acknowledged += last.0 - known.len() as u64;
         known = log;
     }
-    assert!(acknowledged > u64::from(KILLS), "{acknowledged}");
+    assert!(acknowledged > u64::from(kills), "{acknowledged}");
+    println!("{test}: {kills} kills, {acknowledged} records acknowledged");
 }

@@ -122,15 +122,70 @@ fn a_disk_error_is_told_and_stops_the_thread() {
 fn a_nearly_full_disk_refuses_orders_only() {
     let place = Place::new();
     let sim = Sim::new();
-    sim.set_free(99_999);
-    let options = crate::journal::JournalOptions { min_free_bytes: 100_000, ..place.options() };
+    sim.set_free(199_999);
+    let options = crate::journal::JournalOptions { min_free_bytes: 200_000, ..place.options() };
     let (mut writer, mut pump) = open_on(sim.clone(), options).unwrap().start_parts(1).unwrap();
     let start = Instant::now();
     pump.step(start, false).unwrap();
     assert!(writer.is_disk_low() && !writer.room(Class::Order) && writer.room(Class::Reserved));
-    sim.set_free(100_000);
+    sim.set_free(200_000);
     pump.step(start + Duration::from_secs(1), false).unwrap();
     assert!(!writer.is_disk_low() && writer.room(Class::Order));
+}
+
+#[test]
+fn orders_stop_while_the_disk_still_takes_what_the_ring_holds_and_cancels() {
+    let place = Place::new();
+    let sim = Sim::new();
+    // What the ring holds takes 16 segments of 64 slots and their headers.
+    sim.set_free(17 * 8192);
+    let (mut writer, mut pump) = open_on(sim.clone(), place.options()).unwrap().start_parts(1).unwrap();
+    let now = Instant::now();
+    pump.step(now, false).unwrap();
+    assert!(writer.room(Class::Order));
+    sim.set_free(16 * 8192);
+    writer.append(&record(0).encode());
+    // Within the interval of looking, but with a new segment: it is looked at again.
+    pump.step(now, false).unwrap();
+    assert!(writer.is_disk_low() && !writer.room(Class::Order) && writer.room(Class::Reserved));
+}
+
+#[test]
+fn a_full_disk_is_refused_at_start_unless_the_last_segment_has_room() {
+    let place = Place::new();
+    let sim = Sim::new();
+    sim.set_free(8191);
+    let refused = |opened: Result<_, JournalError>| match opened {
+        Err(JournalError::DiskFull { free, needed, .. }) => (free, needed),
+        other => panic!(
+            "{:?}",
+            other.map(|(_, _): (crate::journal::Writer, crate::journal::archiver::Pump<Sim>)| ())
+        ),
+    };
+    let start = |epoch| {
+        let mut opened = open_on(sim.clone(), place.options())?;
+        read_all(&mut opened)?;
+        opened.start_parts(epoch)
+    };
+    assert_eq!(refused(start(1)), (8191, 8192));
+    sim.set_free(8192);
+    let (mut writer, mut pump) = start(1).unwrap();
+    writer.append(&record(0).encode());
+    pump.step(Instant::now(), false).unwrap();
+    drop((writer, pump));
+    // The segment has room: the gate starts, for its cancels.
+    sim.set_free(0);
+    let (mut writer, mut pump) = start(2).unwrap();
+    pump.step(Instant::now(), false).unwrap();
+    assert!(!writer.room(Class::Order) && writer.room(Class::Reserved));
+    // What the hot ring holds beyond the segment must go to disk before anything else.
+    for n in 0..100 {
+        writer.append(&record(n).encode());
+    }
+    drop((writer, pump));
+    assert_eq!(refused(start(3)).0, 0);
+    sim.set_free(1 << 20);
+    assert!(start(3).is_ok());
 }
 
 #[test]

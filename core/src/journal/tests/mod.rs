@@ -7,6 +7,7 @@ mod follow;
 mod hot;
 mod kill;
 mod live;
+mod power;
 pub(crate) mod sim;
 mod table;
 
@@ -19,6 +20,11 @@ use ringfence_ipc::reason::{LimitId, Reason};
 
 use super::medium::Medium;
 use super::{Class, JournalError, JournalOptions, Opened, Writer};
+
+/// A size that the environment may raise or lower.
+fn size(variable: &str, default: u64) -> u64 {
+    std::env::var(variable).ok().and_then(|text| text.replace('_', "").parse().ok()).unwrap_or(default)
+}
 
 /// The n-th record of a test's log; one, two and three slots take turns.
 fn record(n: u64) -> Record {
@@ -76,6 +82,7 @@ fn close_record(n: u64) -> Record {
 struct Place {
     dir: tempfile::TempDir,
     segment_bytes: u64,
+    power: bool,
 }
 
 impl Place {
@@ -85,7 +92,11 @@ impl Place {
     }
 
     fn with_segments(segment_bytes: u64) -> Self {
-        Self { dir: tempfile::tempdir().unwrap(), segment_bytes }
+        Self { dir: tempfile::tempdir().unwrap(), segment_bytes, power: false }
+    }
+
+    fn in_power(self) -> Self {
+        Self { power: true, ..self }
     }
 
     fn archive(&self) -> PathBuf {
@@ -105,6 +116,7 @@ impl Place {
             segment_bytes: self.segment_bytes,
             sync_interval: Duration::ZERO,
             min_free_bytes: 0,
+            power: self.power,
         }
     }
 }

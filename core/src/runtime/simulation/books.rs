@@ -1,6 +1,6 @@
 //! The reference's books: what decisions and reports change, and the sums over what they left.
 
-use ringfence_ipc::journal::{ControlKind, DecisionRecord, Record};
+use ringfence_ipc::journal::{ControlKind, DecisionRecord, LimitRecord, Record};
 use ringfence_ipc::msg::{
     CommandKind, IntentKind, OrderId, OrderState, OrderType, Outcome, Report, ReportKind, Side, Tif,
 };
@@ -43,7 +43,20 @@ impl Model {
             Record::Boot(boot) => self.epoch = boot.epoch,
             Record::Symbol { symbol, .. } => self.symbols.push(*symbol),
             Record::Strategy(s) => drop(self.accounts.insert(s.strategy, s.account)),
-            Record::Limit(l) => drop(self.limits.insert((l.scope, l.scope_id, l.limit), l.value)),
+            Record::Limit(l) => {
+                let filled: Vec<_> =
+                    self.buckets.keys().map(|(s, c)| (*s, *c, self.interval(*s, *c))).collect();
+                if l.value == LimitRecord::NOT_SET {
+                    self.limits.remove(&(l.scope, l.scope_id, l.limit));
+                } else {
+                    self.limits.insert((l.scope, l.scope_id, l.limit), l.value);
+                }
+                for (strategy, cancels, was) in filled {
+                    if self.interval(strategy, cancels) != was {
+                        self.buckets.remove(&(strategy, cancels));
+                    }
+                }
+            }
             Record::Control(c) => {
                 let of = (c.scope == Scope::Strategy).then_some(c.scope_id);
                 match c.control {

@@ -182,9 +182,11 @@ impl World {
         let needed =
             if reduces.iter().any(|reduces| *reduces as u8 == kind) { Space::Reserved } else { Space::Open };
         let reactor = &mut self.life().reactor;
-        let (journal, venue) = (reactor.journal_space() < needed, reactor.venue.space() < needed);
+        let space = reactor.journal_space();
+        let (journal, venue) = (space < needed, reactor.venue.space() < needed);
         match answer.map(|a| a.reason) {
-            Some(Reason::JournalFull) => journal,
+            Some(Reason::JournalFull) => journal && space != Space::Failed,
+            Some(Reason::JournalFailed) => journal && space == Space::Failed,
             Some(Reason::VenueBusy) => venue,
             Some(_) => false,
             None => journal || venue,

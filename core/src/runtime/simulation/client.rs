@@ -8,7 +8,7 @@ use ringfence_ipc::ring::{Consumer, Producer};
 use ringfence_ipc::view::{WriteSlots, WriteWord};
 
 use super::model::Ask;
-use crate::runtime::port::ClientPort;
+use crate::runtime::port::{About, ClientPort};
 
 const INTENTS_SLOTS: usize = 64;
 /// Small enough for a client that does not read to be noticed.
@@ -105,7 +105,11 @@ impl Client {
             tape: None,
             market_seen: None,
             paced_limit: None,
+            dead_man: false,
             draining: false,
+            lagging: WriteWord::heap(),
+            lagging_since_ns: 0,
+            about: About::default(),
             seen: (0, 0),
         };
         self.rings = Some(Rings {

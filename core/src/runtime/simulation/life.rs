@@ -15,12 +15,14 @@ use super::client::Link;
 use super::setting::STRATEGIES;
 use super::street::{Street, Truth};
 use super::world::{Check, World, text};
+use crate::checkpoint::{Recovered, recover};
 use crate::config::CacheConfig;
-use crate::gate::Gate;
+use crate::gate::HandedOut;
 use crate::journal::tests::sim::{Rng, Sim};
 use crate::journal::{Pump, Step, open_on};
 use crate::runtime::CoreError;
-use crate::runtime::boot::{Start, recover};
+use crate::runtime::boot::Start;
+use crate::runtime::held::Held;
 use crate::runtime::mailbox::{FromGate, MAILBOX_SLOTS, ToGate};
 use crate::runtime::nodes::{Nodes, cache_segment};
 use crate::runtime::quotes::Quotes;
@@ -57,16 +59,18 @@ impl World {
     /// A gate process starts: as `boot` does it, on the run's medium and clock.
     pub fn begin(&mut self) -> Check {
         let mut opened = open_on(self.medium.clone(), self.options()).map_err(text)?;
-        let mut gate = Gate::new(self.setting.cap, 0, 0);
-        let past = recover(&mut opened, &mut gate).map_err(text)?;
+        // No checkpoint ever stands there: every life of this world is read from the log.
+        let recovery = recover(self.dir.path(), &mut opened.log, self.setting.cap).map_err(text)?;
+        let Recovered { gate, past } = recovery.recovered;
         self.compare_recovered(&gate, opened.log.next_position())?;
-        let epoch = past.epoch + 1;
+        let epoch = gate.epoch() + 1;
+        let symbols = (0..gate.capacity().max_symbols).map_while(|id| gate.symbol(id)).count();
         let (writer, pump) = opened.start_parts(epoch).map_err(text)?;
         // Gate time never goes back, whatever the wall clock does.
         self.now_ns = self.now_ns.max(past.last_ns + 1);
         let mut start = Start { gate, writer, now_ns: self.now_ns, records: past.records };
-        self.configure(&mut start, past.symbols.len(), epoch).map_err(text)?;
-        let commands = start.reenter().map_err(text)?;
+        self.configure(&mut start, symbols, epoch).map_err(text)?;
+        let commands = start.reenter(HandedOut::Forgotten).map_err(text)?;
         let hot = HotReader::open(&self.hot_path()).map_err(text)?;
         let (commands_in, commands_out) = rtrb::RingBuffer::new(COMMANDS);
         let (reports_in, reports_out) = rtrb::RingBuffer::new(REPORTS);
@@ -90,6 +94,8 @@ impl World {
             max_strategies: usize::from(self.setting.cap.max_strategies),
             kill: Arc::default(),
             kill_cancels_orders: false,
+            lagging_patience_ns: u64::MAX,
+            held: Held::new(0, 0),
         });
         reactor.tape_now_ns = Some(self.now_ns);
         for command in &commands {

@@ -174,7 +174,11 @@ impl World {
                         client.link = Link::Down;
                     }
                 }
-                FromGate::Controlled { .. } | FromGate::Node(_) | FromGate::Stopped => {}
+                FromGate::Controlled { .. }
+                | FromGate::Configured { .. }
+                | FromGate::Unreleased { .. }
+                | FromGate::Node(_)
+                | FromGate::Stopped => {}
             }
         }
         Ok(())

@@ -4,7 +4,7 @@ use super::money::notional_e16;
 use super::order::{Fill, Order, turned_away};
 use super::queue::QueuePlace;
 use super::{Market, PaperVenue};
-use ringfence_ipc::msg::{Command, CommandKind, OrderState, OrderType, Report, ReportKind, Tif};
+use ringfence_ipc::msg::{Command, CommandKind, OrderState, OrderType, Report, ReportKind, Side, Tif};
 use ringfence_ipc::reason::Reason;
 
 const MILLION: u64 = 1_000_000;
@@ -16,6 +16,24 @@ impl PaperVenue {
             CommandKind::New | CommandKind::Reenter => self.enter(command, ts_ns, out),
             CommandKind::Cancel => self.cancel(command, ts_ns, out),
             CommandKind::Amend => self.amend(command, ts_ns, out),
+            CommandKind::Query => out.push(self.tell(command, ts_ns)),
+        }
+    }
+
+    /// What became of an order. How a finished one ended is not kept.
+    fn tell(&self, command: &Command, ts_ns: u64) -> Report {
+        let id = command.order_id;
+        let resting = self.places.get(&id).and_then(|place| {
+            let market = self.markets.get(usize::from(place.symbol))?;
+            let resting = if place.side == Side::Buy { &market.bids } else { &market.asks };
+            resting.get(place.key)
+        });
+        match resting {
+            Some(order) => order.working(ReportKind::Accepted, Reason::Ok, ts_ns),
+            None if self.finished.contains(id) => {
+                turned_away(command, ReportKind::Unknown, Reason::VenueUnknownOrder, ts_ns)
+            }
+            None => turned_away(command, ReportKind::Rejected, Reason::VenueUnknownOrder, ts_ns),
         }
     }
 

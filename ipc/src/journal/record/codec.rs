@@ -23,6 +23,7 @@ const DECISION: u8 = 8;
 const REPORT: u8 = 9;
 const CLOSE: u8 = 10;
 const CAPACITY: u8 = 11;
+const CONFIG: u8 = 12;
 
 /// A record on its way to the log: its slots' payloads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -341,6 +342,17 @@ impl Record {
                 record.words[0][6] = c.market_events;
                 record
             }
+            Self::Config(c) => {
+                let mut record = RecordWords::new(CONFIG, 1, c.origin as u64 | u64::from(c.changes) << 16);
+                record.words[0][1..6].copy_from_slice(&[
+                    c.version,
+                    c.now_ns,
+                    c.client,
+                    c.digest as u64,
+                    (c.digest >> 64) as u64,
+                ]);
+                record
+            }
             Self::Capacity(c) => {
                 let ids = u64::from(c.max_symbols) | u64::from(c.max_strategies) << 16;
                 let mut record = RecordWords::new(CAPACITY, 1, ids | u64::from(c.max_accounts) << 32);
@@ -361,7 +373,7 @@ impl Record {
     pub fn slots_of(first: &Words) -> Result<usize, RecordError> {
         let (kind, slots) = (first[0] as u8, (first[0] >> 8) as u8);
         let legal: &[u8] = match kind {
-            SYMBOL | STRATEGY | ATTACH | LIMIT | MARK | CLOSE | CAPACITY => &[1],
+            SYMBOL | STRATEGY | ATTACH | LIMIT | MARK | CLOSE | CAPACITY | CONFIG => &[1],
             BOOT => &[2],
             DECISION => &[2, 3],
             REPORT | CONTROL => &[1, 2],
@@ -446,6 +458,14 @@ impl Record {
                 now_ns: w[1],
                 state_hash: unpack_text(&w[2..6]),
                 market_events: w[6],
+            }),
+            CONFIG => Self::Config(ConfigRecord {
+                origin: wire(ConfigOrigin::from_wire(bits(rest, 0, 16)), "origin", bits(rest, 0, 16))?,
+                changes: bits(rest, 16, 16) as u16,
+                version: w[1],
+                now_ns: w[2],
+                client: w[3],
+                digest: u128::from(w[4]) | u128::from(w[5]) << 64,
             }),
             CAPACITY => Self::Capacity(CapacityRecord {
                 order_slots: narrow(w[1], "order_slots")?,

@@ -135,6 +135,14 @@ fn samples() -> Vec<Record> {
             strategy: 3,
             account: 9,
         }),
+        Record::Config(ConfigRecord {
+            origin: ConfigOrigin::Reload,
+            changes: 500,
+            version: 1 << 40,
+            now_ns: 5,
+            client: 6,
+            digest: u128::MAX - 7,
+        }),
         Record::Capacity(CapacityRecord {
             order_slots: 1 << 31,
             max_positions: 4096,

@@ -156,6 +156,64 @@ pub struct LimitRecord {
     pub config_version: u64,
 }
 
+impl LimitRecord {
+    /// The value that takes a limit back: it does not limit any more.
+    pub const NOT_SET: i64 = i64::MIN;
+}
+
+/// Why limits change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum ConfigOrigin {
+    /// A start found another file than the last life had.
+    Boot = 1,
+    /// The file was read again.
+    Reload = 2,
+    /// An operator set one.
+    Operator = 3,
+}
+
+impl ConfigOrigin {
+    /// The origin a number stands for.
+    #[must_use]
+    pub const fn from_wire(value: u64) -> Option<Self> {
+        match value {
+            1 => Some(Self::Boot),
+            2 => Some(Self::Reload),
+            3 => Some(Self::Operator),
+            _ => None,
+        }
+    }
+
+    /// In JSON and logs.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Boot => "boot",
+            Self::Reload => "reload",
+            Self::Operator => "operator",
+        }
+    }
+}
+
+/// A version of the configuration begins: the `Limit` records that change follow at once, and no decision stands between
+/// them. What a decision was decided by is the last version before its position.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ConfigRecord {
+    /// Why.
+    pub origin: ConfigOrigin,
+    /// `Limit` records that follow.
+    pub changes: u16,
+    /// Counts the versions of this journal, from 1.
+    pub version: u64,
+    /// Gate time, ns.
+    pub now_ns: u64,
+    /// The client that asked; 0 for the gate itself.
+    pub client: u64,
+    /// First 16 bytes of SHA-256 over the limits of the file last applied: a start with the same file changes nothing.
+    pub digest: u128,
+}
+
 /// The market as the gate's P&L sees it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MarkRecord {
@@ -238,4 +296,5 @@ pub enum Record {
     Report(Report),
     Close(CloseRecord),
     Capacity(CapacityRecord),
+    Config(ConfigRecord),
 }

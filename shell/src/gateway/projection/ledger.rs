@@ -74,6 +74,11 @@ impl Ledger {
         }
     }
 
+    /// Puts a position back as a checkpoint holds it.
+    pub fn restore(&mut self, strategy: StrategyId, symbol: SymbolId, position: Position) {
+        self.positions.insert((strategy, symbol), position);
+    }
+
     /// Every position, by strategy, then symbol.
     pub fn iter(&self) -> impl Iterator<Item = (StrategyId, SymbolId, &Position)> {
         self.positions.iter().map(|((strategy, symbol), position)| (*strategy, *symbol, position))

@@ -4,7 +4,9 @@
 
 mod guard;
 mod ledger;
+mod limits;
 mod orders;
+mod restore;
 #[cfg(test)]
 mod tests;
 
@@ -20,6 +22,7 @@ use super::guarding;
 use super::key::strategy_order_id;
 pub use guard::{Guard, Storm};
 pub use ledger::{Ledger, Position};
+pub use limits::Limits;
 pub use orders::{Answer, MAX_FINISHED_ORDERS, Order, Orders};
 
 /// Events that `/api/orders` shows.
@@ -108,6 +111,8 @@ pub struct Projection {
     pub guard: Guard,
     /// Totals.
     pub counts: Counts,
+    /// What limits what.
+    pub limits: Limits,
     marks: Vec<Option<MarkRecord>>,
     recent: VecDeque<Event>,
     epoch: u16,
@@ -139,7 +144,9 @@ impl Projection {
             }
             Record::Decision(decision) => self.decision(position, decision, quiet, out),
             Record::Report(report) => self.report(position, report, quiet, out),
-            Record::Attach(_) | Record::Limit(_) | Record::Close(_) | Record::Capacity(_) => {}
+            Record::Config(config) => self.limits.begin(position, config.version),
+            Record::Limit(limit) => self.limits.apply(limit),
+            Record::Attach(_) | Record::Close(_) | Record::Capacity(_) => {}
         }
         self.counts.records += 1;
         self.position = position;

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashMap, VecDeque};
 
 use ringfence_ipc::journal::DecisionRecord;
+use ringfence_ipc::journal::checkpoint::{NotePart, OrderPart};
 use ringfence_ipc::msg::{
     AccountId, IntentKind, Key, OrderId, OrderState, OrderType, Outcome, Report, ReportKind, Side,
     StrategyId, SymbolId, Tif,
@@ -161,6 +162,40 @@ impl Order {
         }
     }
 
+    /// An open order of a checkpoint; `filled_value` is in the scales of price and quantity.
+    pub(super) fn restore(account: AccountId, part: &OrderPart, note: &NotePart, filled_value: i128) -> Self {
+        let named = note.ext.as_ref().map(|ext| ext.client_order_id()).filter(|id| !id.is_empty());
+        let own = || strategy_order_id(part.strategy, part.order_id).into();
+        Self {
+            account,
+            strategy: part.strategy,
+            client_order_id: named.map_or_else(own, Into::into),
+            order_id: part.order_id,
+            symbol: part.symbol,
+            side: part.side,
+            order_type: part.order_type,
+            tif: part.tif,
+            price: part.price,
+            qty: part.qty,
+            asked: (note.asked_price, note.asked_qty),
+            state: part.state,
+            cum_qty: part.cum_qty,
+            filled_value,
+            reason: Reason::Ok,
+            last_ts_ns: part.created_ns,
+            answer: Answer {
+                outcome: Outcome::Accepted,
+                reason: Reason::Ok,
+                limit_id: LimitId::None,
+                observed: 0,
+                limit: 0,
+                journal_seq: note.journal_seq,
+                decided_at_ns: part.created_ns,
+            },
+            amend: (part.amend_qty != 0).then_some((part.amend_price, part.amend_qty)),
+        }
+    }
+
     fn report(&mut self, r: &Report) {
         self.state = r.state;
         self.cum_qty = r.cum_qty;
@@ -212,6 +247,13 @@ impl Orders {
         }
         self.insert(key, Order::from_decision(position, d, client_order_id));
         self.by_key.get(&key)
+    }
+
+    /// Puts an open order back.
+    pub(super) fn restore(&mut self, order: Order) {
+        let key = order_key(order.account, &order.client_order_id);
+        self.by_order_id.insert(order.order_id, key);
+        self.insert(key, order);
     }
 
     fn insert(&mut self, key: Key, order: Order) {

@@ -99,7 +99,7 @@ impl Scene {
     }
 
     fn ends_with_quarantines(self, count: u64) {
-        assert_eq!(self.world.counter(Counter::QuarantinedClients), count);
+        assert_eq!(self.world.counter(Counter::Faults), count);
         self.honest.finish();
         self.gate.stop();
     }
