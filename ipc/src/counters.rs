@@ -115,10 +115,6 @@ named! {
         Kills = 30, "kills";
         /// Times orders were cancelled because whoever watched them was gone.
         AbandonedCancels = 31, "abandoned_cancels";
-        /// Gauge: tier `power`: answers, reports and commands that wait for the disk.
-        HeldEntries = 40, "held_entries";
-        /// Tier `power`: answers, reports and commands that a failed disk kept from ever being shown.
-        Unreleased = 41, "unreleased";
         /// Live values taken into the node cache.
         NodeFeeds = 32, "node_feeds";
         /// Values taken into the node cache that were filled in afterwards.
@@ -135,10 +131,14 @@ named! {
         NodeSeries = 38, "node_series";
         /// Gauge: bytes of the node cache in use.
         NodeCacheBytes = 39, "node_cache_bytes";
+        /// Gauge: tier `power`: answers, reports and commands that wait for the disk.
+        HeldEntries = 40, "held_entries";
+        /// Tier `power`: answers, reports and commands that a failed disk kept from ever being shown.
+        Unreleased = 41, "unreleased";
         /// Times the gate thread went to sleep until somebody woke it (`--wait park`).
-        Parks = 40, "parks";
+        Parks = 42, "parks";
         /// Of these sleeps: ended by somebody who brought work, not by themselves.
-        ParksWoken = 41, "parks_woken";
+        ParksWoken = 43, "parks_woken";
 
         // The control thread.
         /// Gauge: clients attached.

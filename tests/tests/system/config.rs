@@ -140,7 +140,11 @@ fn told(core: &Process, answer: &str) {
 #[test]
 fn a_reload_under_load_counts_from_one_position_on() {
     let each = size("RINGFENCE_RELOAD_ORDERS", 5_000) as u128;
-    let mut world = World::new(|config| config.strategies[0].limits.max_order_qty = Some("0.001".into()));
+    let mut world = World::new(|config| {
+        config.strategies[0].limits.max_order_qty = Some("0.001".into());
+        // Room for what follows from a full ring of intents, however late the client reads it.
+        config.capacity.events_slots = 4096;
+    });
     let core = world.start_ready();
     let mut client = world.attach("hammer");
     let strategy = client.strategy();
