@@ -17,7 +17,7 @@ pub struct Target {
 }
 
 /// All of them.
-pub const TARGETS: [Target; 11] = [
+pub const TARGETS: [Target; 12] = [
     Target { name: "messages", run: words::messages },
     Target { name: "ring", run: words::ring },
     Target { name: "journal_record", run: words::journal_record },
@@ -25,6 +25,7 @@ pub const TARGETS: [Target; 11] = [
     Target { name: "segment_header", run: files::segment_header },
     Target { name: "hot_ring", run: files::hot_ring },
     Target { name: "archive", run: files::archive },
+    Target { name: "checkpoint", run: files::checkpoint },
     Target { name: "order_body", run: text::order_body },
     Target { name: "binance", run: text::binance },
     Target { name: "decimal", run: text::decimal },

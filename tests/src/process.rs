@@ -100,15 +100,6 @@ impl Process {
         self.wait(patience)
     }
 
-    /// Sends it a signal.
-    ///
-    /// # Panics
-    /// When it is gone and was waited for.
-    pub fn signal(&self, signal: Signal) {
-        let pid = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw).expect("a child has a pid");
-        kill_process(pid, signal).expect("a child can be signalled");
-    }
-
     /// [`favour`] for its thread `name`.
     ///
     /// # Panics

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use ringfence_ipc::clock::Clock;
-use ringfence_ipc::counters::{Counter, CountersWriter, Histo};
+use ringfence_ipc::counters::{Counter, CountersWriter};
 use ringfence_ipc::handshake::Role;
 use ringfence_ipc::journal::{CloseRecord, Record, RecordWords};
 use ringfence_ipc::layout::PACE_EVENTS;

@@ -178,8 +178,12 @@ pub(super) fn decode(r: &mut Reader<'_>) -> Result<ControlRequest, HandshakeErro
         REARM => ControlRequest::Rearm { scope: scope(r)?, scope_id: r.u16()?, note: note(r)? },
         CANCEL_ORDERS => {
             let (scope, scope_id) = (scope(r)?, r.u16()?);
-            let (named, symbol) = (r.bool("symbol")?, r.u16()?);
-            ControlRequest::CancelOrders { scope, scope_id, symbol: named.then_some(symbol), note: note(r)? }
+            let symbol = match (r.bool("symbol")?, r.u16()?) {
+                (true, symbol) => Some(symbol),
+                (false, 0) => None,
+                (false, _) => return Err(HandshakeError::Field("symbol")),
+            };
+            ControlRequest::CancelOrders { scope, scope_id, symbol, note: note(r)? }
         }
         _ => return Err(HandshakeError::Field("control")),
     })

@@ -53,7 +53,7 @@ pub fn config(data: &[u8]) {
         std::fs::write(&path, data).expect("the file can be written");
         match CoreConfig::load(&path) {
             Ok(config) => {
-                let text = toml::to_string(&config).expect("a configuration is TOML");
+                let text = config.to_toml();
                 std::fs::write(&path, text).expect("the file can be written");
                 let again = CoreConfig::load(&path).expect("what is written down is read again");
                 assert_eq!(format!("{again:?}"), format!("{config:?}"));

@@ -4,8 +4,8 @@ use ringfence_ipc::atomic::SEQUENCE_WORD;
 use ringfence_ipc::handshake::{MAX_PACKET_BYTES, Packet};
 use ringfence_ipc::journal::{MAX_RECORD_SLOTS, Record};
 use ringfence_ipc::msg::{
-    Command, Decision, DepthDelta, Intent, MAX_SLOTS, OperatorExt, Quote, Report, Step, StepDone, TapeEnd,
-    Trade,
+    Command, Decision, DepthDelta, Intent, MAX_SLOTS, NODE_UPDATE_SLOTS, NodeUpdate, OperatorExt, Quote,
+    Report, Step, StepDone, TapeEnd, Trade,
 };
 use ringfence_ipc::ring::Consumer;
 use ringfence_ipc::view::{WriteSlots, WriteWord};
@@ -27,6 +27,11 @@ pub fn messages(data: &[u8]) {
         let Some(tail) = pair.get(1) else { continue };
         if let Ok(report) = Report::decode(words, tail) {
             assert_eq!(report.encode(), [*words, *tail], "{report:?}");
+        }
+    }
+    for chunk in slots(data).chunks(NODE_UPDATE_SLOTS) {
+        if let Ok(update) = NodeUpdate::decode(chunk) {
+            assert_eq!(update.encode()[..update.slots()], chunk[..update.slots()], "{update:?}");
         }
     }
 }

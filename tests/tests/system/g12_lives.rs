@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use ringfence_core::config::{Limits, StrategyConfig};
+use ringfence_core::config::StrategyConfig;
 use ringfence_ipc::client::{AttachOptions, Client};
 use ringfence_ipc::counters::Counter;
 use ringfence_ipc::handshake::Role;
@@ -256,11 +256,7 @@ impl<'a> Cast<'a> {
 /// `rounds` rounds with one journal; how many orders went in over HTTP, and the deaths seen.
 fn live(first: u64, rounds: u64) -> (usize, u64, Vec<(Who, Duration)>) {
     let world = World::new(|config| {
-        config.strategies.push(StrategyConfig {
-            name: "manual".into(),
-            account: 0,
-            limits: Limits::default(),
-        });
+        config.strategies.push(StrategyConfig { name: "manual".into(), ..StrategyConfig::default() });
         config.capacity.order_slots = 1 << 16;
         config.journal.hot_bytes = 4 << 20;
     });

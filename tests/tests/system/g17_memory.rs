@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use ringfence_core::config::{Limits, StrategyConfig, VenueKind};
+use ringfence_core::config::{StrategyConfig, VenueKind};
 use ringfence_ipc::client::{Client, Event, SubmitError};
 use ringfence_ipc::msg::{Intent, Side, Tif};
 use ringfence_tests::http::{Shell, Stream, post};
@@ -107,11 +107,7 @@ fn g17_memory_is_flat_under_a_steady_load() {
     let _turn = both_cpus();
     let seconds = size("RINGFENCE_G17_SECONDS", 8);
     let world = World::new(|config| {
-        config.strategies.push(StrategyConfig {
-            name: "manual".into(),
-            account: 0,
-            limits: Limits::default(),
-        });
+        config.strategies.push(StrategyConfig { name: "manual".into(), ..StrategyConfig::default() });
     });
     let core = world.start_ready();
     let shell = Shell::start(&world);

@@ -29,7 +29,10 @@ fn hot(world: &World) -> HotReader {
 fn decisions(client: &mut Client, hot: &HotReader, count: usize) -> Vec<Decision> {
     let mut found = Vec::new();
     await_that("decisions", PATIENCE, || {
-        while let Some(event) = client.poll() {
+        // What comes after the last of them is for the next who reads.
+        while found.len() < count
+            && let Some(event) = client.poll()
+        {
             match event {
                 Event::Decision(decision) => {
                     assert!(
