@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use ringfence_ipc::msg::AccountId;
 
+use crate::audit::AuditOptions;
+
 /// The shell's configuration. Authentication is off, so only loopback addresses may be bound.
 #[derive(Clone, Debug)]
 pub struct ShellConfig {
@@ -31,18 +33,22 @@ pub struct ShellConfig {
     pub market_symbol: Option<String>,
     /// A market without an event for this long is stale.
     pub stale_after: Duration,
+    /// The audit log.
+    pub audit: AuditOptions,
 }
 
 impl ShellConfig {
-    /// A shell on 127.0.0.1:8080 for the gate whose tmpfs files lie in `run_dir` and whose archive is `archive_dir`.
+    /// A shell on 127.0.0.1:8080 for the gate whose tmpfs files lie in `run_dir` and whose archive is `archive_dir`; its
+    /// audit log lies beside the archive.
     #[must_use]
     pub fn new(run_dir: impl Into<PathBuf>, archive_dir: impl Into<PathBuf>) -> Self {
-        let run_dir = run_dir.into();
+        let (run_dir, archive_dir) = (run_dir.into(), archive_dir.into());
         Self {
             bind: SocketAddr::from(([127, 0, 0, 1], 8080)),
             socket: run_dir.join("core.sock"),
             hot_path: run_dir.join("journal.hot"),
-            archive_dir: archive_dir.into(),
+            audit: AuditOptions::new(archive_dir.with_file_name("audit")),
+            archive_dir,
             counters_path: run_dir.join("counters"),
             account: 0,
             manual_strategy: "manual".to_owned(),

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 
 /// Why [`crate::serve`] gave up.
 #[derive(Debug, thiserror::Error)]
@@ -16,6 +17,14 @@ pub enum ShellError {
     Bind {
         /// Which.
         address: SocketAddr,
+        /// Why.
+        source: io::Error,
+    },
+    /// The audit log cannot be opened.
+    #[error("cannot open the audit log in {dir}: {source}; without it nothing may be changed")]
+    Audit {
+        /// Where.
+        dir: PathBuf,
         /// Why.
         source: io::Error,
     },

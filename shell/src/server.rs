@@ -8,6 +8,7 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::time::{MissedTickBehavior, interval};
 
+use crate::audit::AuditLog;
 use crate::config::ShellConfig;
 use crate::error::ShellError;
 use crate::gateway::link::ClientLink;
@@ -34,6 +35,10 @@ pub async fn serve(
         return Err(ShellError::NotLoopback(config.bind));
     }
     raise_descriptor_limit();
+    let dir = config.audit.dir.clone();
+    // Dropped last: everything that still ends is recorded.
+    let (audit, _auditing) =
+        AuditLog::start(config.audit).map_err(|source| ShellError::Audit { dir, source })?;
     let bind = |source| ShellError::Bind { address: config.bind, source };
     let listener = TcpListener::bind(config.bind).await.map_err(bind)?;
     let address = listener.local_addr().map_err(bind)?;
@@ -59,6 +64,7 @@ pub async fn serve(
             counters_path: config.counters_path,
             market_source: config.market_source,
             market_symbol: config.market_symbol,
+            audit,
         },
     );
     let router = http::router(Arc::clone(&app));

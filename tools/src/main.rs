@@ -1,5 +1,7 @@
 //! The one Ringfence binary: it starts itself as every process of the product.
 
+mod audit_cmd;
+mod audit_orders;
 mod child;
 mod config_cmd;
 mod core_cmd;
@@ -70,6 +72,9 @@ enum Command {
     /// Read the journal of a run.
     #[command(subcommand)]
     Journal(journal_cmd::JournalCommand),
+    /// Prove the audit log of a run.
+    #[command(subcommand)]
+    Audit(audit_cmd::AuditCommand),
     /// Decide a journal again and compare: same decisions, same state hash.
     Replay(replay_cmd::ReplayArgs),
 }
@@ -105,6 +110,7 @@ fn main() -> std::process::ExitCode {
         Command::Config(command) => config_cmd::run(&command),
         Command::Limits(args) => limits_cmd::run(&args),
         Command::Journal(command) => journal_cmd::run(&command),
+        Command::Audit(command) => audit_cmd::run(&command),
         Command::Replay(args) => replay_cmd::run(&args),
     };
     match outcome {

@@ -8,6 +8,8 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::Args;
+use ringfence_core::config::CoreConfig;
+use ringfence_shell::audit::AuditOptions;
 use ringfence_shell::feed::{PlayerConfig, SourceConfig, Speed, play};
 use ringfence_shell::{ShellConfig, serve};
 
@@ -62,6 +64,7 @@ pub fn run(args: ShellArgs) -> anyhow::Result<()> {
         market_symbol: shell.market_symbol.clone(),
         stale_after: Duration::from_millis(shell.stale_after_ms),
         market_source: if shell.replay.is_some() { "replay" } else { "sim" }.to_owned(),
+        audit: audit_options(&core),
         ..ShellConfig::new(&core.run_dir, core.journal_dir())
     };
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -101,6 +104,26 @@ pub fn run(args: ShellArgs) -> anyhow::Result<()> {
         "market source stopped"
     );
     Ok(())
+}
+
+fn audit_options(core: &CoreConfig) -> AuditOptions {
+    let (audit, hours) = (&core.audit, |hours: u64| Duration::from_secs(hours * 3600));
+    AuditOptions {
+        queue: audit.queue,
+        sync_interval: Duration::from_millis(audit.sync_interval_ms),
+        max_file_bytes: audit.max_file_bytes,
+        min_free_bytes: audit.min_free_bytes,
+        sweep_interval: Duration::from_millis(audit.sweep_interval_ms),
+        // In the order of `LogType::ALL`.
+        retain: [
+            hours(audit.retain_auth_h),
+            hours(audit.retain_order_h),
+            hours(audit.retain_api_key_h),
+            hours(audit.retain_access_h),
+            hours(audit.retain_error_h),
+        ],
+        ..AuditOptions::new(core.audit_dir())
+    }
 }
 
 impl ShellArgs {

@@ -242,6 +242,7 @@ fn development(data: &Path) -> anyhow::Result<CoreConfig> {
         cache: Default::default(),
         paper: PaperModel::default(),
         shell: ShellSection::default(),
+        audit: Default::default(),
         accounts: Vec::new(),
         limits: Limits {
             max_order_notional: Some("1000000".into()),

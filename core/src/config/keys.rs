@@ -107,6 +107,8 @@ const fn scaled(measure: Measure, min: i64, max: i64) -> Kind {
 
 const MS: Measure = Measure::Time(1_000_000);
 const DAY_MS: i64 = 86_400_000;
+const HOUR: Measure = Measure::Time(3_600_000_000_000);
+const RETAIN: Kind = scaled(HOUR, 1, 24 * 36_500);
 const RING: Kind = Kind::PowerOfTwo { min: 16, max: 1 << 20 };
 const JOURNAL_BYTES: Kind = scaled(Measure::Bytes, 1 << 16, 1 << 40);
 
@@ -208,6 +210,16 @@ pub const KEYS: &[Key] = {
         key("shell.replay", "replay", Kind::Path, "none", Restart, "market from this recording; none: a simulated market"),
         key("shell.speed", "speed", Kind::Text, "1", Restart, "speed of the replay: a factor, or `max`"),
         key("shell.seed", "seed", ANY, "1", Restart, "seed of the simulated market"),
+        key("audit.queue", "queue", count(1, 1 << 20), "4096", Restart, "requests at work and audit records that wait, together; beyond it requests that change something are refused"),
+        key("audit.sync_interval", "sync_interval_ms", scaled(MS, 1, 100), "50 ms", Restart, "an audit record is on disk after this long; those of logins and API keys before the answer"),
+        key("audit.max_file_size", "max_file_bytes", scaled(Measure::Bytes, 1 << 16, 1 << 40), "100 MiB", Restart, "an audit file ends here, and at midnight UTC"),
+        key("audit.min_free", "min_free_bytes", scaled(Measure::Bytes, 0, 1 << 60), "64 MiB", Restart, "below this much free space on the data disk requests that change something are refused"),
+        key("audit.sweep_interval", "sweep_interval_ms", scaled(MS, 1000, 30 * DAY_MS), "1 h", Restart, "time between two looks for audit files to compress or remove"),
+        key("audit.retain_auth", "retain_auth_h", RETAIN, "2160 h", Restart, "how long records of logins, tokens and roles are kept, at least"),
+        key("audit.retain_order", "retain_order_h", RETAIN, "8760 h", Restart, "how long records of orders, modes, limits and configuration are kept, at least"),
+        key("audit.retain_api_key", "retain_api_key_h", RETAIN, "8760 h", Restart, "how long records of API keys are kept, at least"),
+        key("audit.retain_access", "retain_access_h", RETAIN, "336 h", Restart, "how long records of refused requests are kept, at least"),
+        key("audit.retain_error", "retain_error_h", RETAIN, "720 h", Restart, "how long records of errors are kept, at least"),
         key("symbol[].name", "name", Kind::Text, "required", NewJournal, "name, e.g. `BTCUSDT`; ids count from 0 in the order of the list, which only grows at its end"),
         key("symbol[].tick", "tick", Kind::Step, "required", NewJournal, "smallest price step, in the currency"),
         key("symbol[].lot", "lot", Kind::Step, "required", NewJournal, "smallest quantity step, in the base asset"),

@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use crate::gate::Capacity;
 use crate::journal::JournalOptions;
 
+mod audit;
 mod cache;
 mod guard;
 pub mod keys;
@@ -27,6 +28,7 @@ mod tests;
 mod text;
 mod unit;
 
+pub use audit::AuditConfig;
 pub use cache::CacheConfig;
 pub use guard::{Levels, OnDisconnect, OnOperatorGone, OperatorConfig, StormConfig};
 pub use limits::Limits;
@@ -131,6 +133,9 @@ pub struct CoreConfig {
     /// The shell: HTTP and the market source.
     #[serde(default)]
     pub shell: ShellSection,
+    /// The audit log.
+    #[serde(default)]
+    pub audit: AuditConfig,
     /// Accounts with limits of their own.
     #[serde(default, rename = "account")]
     pub accounts: Vec<AccountConfig>,
@@ -529,6 +534,12 @@ impl CoreConfig {
     #[must_use]
     pub fn journal_dir(&self) -> PathBuf {
         self.data_dir.join("journal")
+    }
+
+    /// The audit log's directory.
+    #[must_use]
+    pub fn audit_dir(&self) -> PathBuf {
+        self.data_dir.join("audit")
     }
 
     /// Where a clean stop leaves its summary.

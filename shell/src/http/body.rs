@@ -2,7 +2,8 @@
 
 use std::fmt;
 
-use axum::body::{Body, to_bytes};
+use axum::body::{Body, Bytes, to_bytes};
+use axum::http::request::Parts;
 use axum::http::{HeaderMap, Request, StatusCode, header};
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
@@ -38,24 +39,32 @@ impl Fields {
     /// # Errors
     /// 413 for too large a body, 400 naming the field for anything that is no object of fields.
     pub async fn read(request: Request<Body>) -> Result<Self, Problem> {
-        let form = is_form(request.headers());
-        let declared =
-            request.headers().get(header::CONTENT_LENGTH).and_then(|v| v.to_str().ok()?.parse().ok());
-        if declared.is_some_and(|bytes: u64| bytes > MAX_BODY_BYTES as u64) {
-            return Err(too_large());
-        }
-        let bytes = to_bytes(request.into_body(), MAX_BODY_BYTES).await.map_err(|error| {
-            let limit =
-                std::error::Error::source(&error).is_some_and(|s| s.to_string().contains("length limit"));
-            if limit { too_large() } else { bad_body("the body could not be read") }
-        })?;
+        let (parts, bytes) = collect(request).await?;
+        Self::parse(&parts.headers, &bytes)
+    }
+
+    /// The fields of a body with these headers.
+    ///
+    /// # Errors
+    /// 400 naming the field for anything that is no object of fields.
+    pub fn parse(headers: &HeaderMap, bytes: &[u8]) -> Result<Self, Problem> {
         // curl sends JSON as a form unless told otherwise; no form of ours begins with a brace.
-        if form && !bytes.trim_ascii_start().starts_with(b"{") {
-            Self::from_form(&bytes)
+        if is_form(headers) && !bytes.trim_ascii_start().starts_with(b"{") {
+            Self::from_form(bytes)
         } else if bytes.trim_ascii().is_empty() {
             Ok(Self::default())
         } else {
-            Self::from_json(&bytes)
+            Self::from_json(bytes)
+        }
+    }
+
+    /// The text of a field that has one, whatever its kind.
+    #[must_use]
+    pub fn shown(&self, name: &str) -> Option<&str> {
+        match self.get(name) {
+            Value::Text(text) | Value::Number(text) => Some(text),
+            Value::Flag(flag) => Some(if *flag { "true" } else { "false" }),
+            Value::Null | Value::Other => None,
         }
     }
 
@@ -176,6 +185,23 @@ impl Fields {
         let list = || words.iter().map(|(word, _)| *word).collect::<Vec<_>>().join(", ");
         found.map(Some).ok_or_else(|| bad(name, &format!("must be one of {}", list())))
     }
+}
+
+/// A request's head, and all of its body.
+///
+/// # Errors
+/// 413 for too large a body, 400 when it cannot be read.
+pub async fn collect(request: Request<Body>) -> Result<(Parts, Bytes), Problem> {
+    let (parts, body) = request.into_parts();
+    let declared = parts.headers.get(header::CONTENT_LENGTH).and_then(|v| v.to_str().ok()?.parse().ok());
+    if declared.is_some_and(|bytes: u64| bytes > MAX_BODY_BYTES as u64) {
+        return Err(too_large());
+    }
+    let bytes = to_bytes(body, MAX_BODY_BYTES).await.map_err(|error| {
+        let limit = std::error::Error::source(&error).is_some_and(|s| s.to_string().contains("length limit"));
+        if limit { too_large() } else { bad_body("the body could not be read") }
+    })?;
+    Ok((parts, bytes))
 }
 
 fn bad_body(message: &str) -> Problem {

@@ -1,13 +1,18 @@
 //! Connections: accepted within bounds, cut when they stall, ended when the server stops.
 
 use std::io;
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::Router;
+use axum::extract::ConnectInfo;
+use hyper::Request;
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
+use hyper::service::{Service as _, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -42,10 +47,10 @@ pub async fn serve(listener: TcpListener, router: Router, mut closing: watch::Re
             Some(_) = connections.join_next() => continue,
         };
         match accepted {
-            Ok((stream, slot)) => {
+            Ok((stream, peer, slot)) => {
                 let (router, closing) = (router.clone(), closing.clone());
                 connections.spawn(async move {
-                    connection(stream, router, closing).await;
+                    connection(stream, peer, router, closing).await;
                     drop(slot);
                 });
             }
@@ -65,22 +70,27 @@ pub async fn serve(listener: TcpListener, router: Router, mut closing: watch::Re
 async fn accept(
     listener: &TcpListener,
     slots: &Arc<Semaphore>,
-) -> io::Result<(TcpStream, tokio::sync::OwnedSemaphorePermit)> {
+) -> io::Result<(TcpStream, SocketAddr, tokio::sync::OwnedSemaphorePermit)> {
     let slot = Arc::clone(slots).acquire_owned().await.map_err(io::Error::other)?;
-    let (stream, _) = listener.accept().await?;
+    let (stream, peer) = listener.accept().await?;
     // One small answer must not wait for the next one.
     stream.set_nodelay(true)?;
-    Ok((stream, slot))
+    Ok((stream, peer, slot))
 }
 
-async fn connection(stream: TcpStream, router: Router, mut closing: watch::Receiver<bool>) {
+async fn connection(stream: TcpStream, peer: SocketAddr, router: Router, mut closing: watch::Receiver<bool>) {
+    let router = TowerToHyperService::new(router);
+    let routed = service_fn(move |mut request: Request<Incoming>| {
+        request.extensions_mut().insert(ConnectInfo(peer));
+        router.call(request)
+    });
     let io = TokioIo::new(Unstalled { stream, stalled: None });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEADER_WITHIN)
         .max_headers(MAX_HEADERS)
         .max_buf_size(MAX_BUFFER_BYTES)
-        .serve_connection(io, TowerToHyperService::new(router));
+        .serve_connection(io, routed);
     tokio::pin!(connection);
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,

@@ -22,6 +22,7 @@ use ringfence_ipc::counters::{self as gate, CountersReader, Histo};
 use super::App;
 use super::problem::Problem;
 use super::read::own_memory_bytes;
+use crate::audit::{LogType, Status};
 
 /// Log-linear, seconds.
 const HTTP_BUCKETS_S: [f64; 18] = [
@@ -218,7 +219,40 @@ fn shell_metrics(app: &App, out: &mut DescriptorEncoder<'_>) -> fmt::Result {
         counts.orders_rejected,
     )?;
     counter(out, "ringfence_fills", "Fills booked", counts.fills)?;
-    counter(out, "ringfence_cancels", "Orders that ended cancelled", counts.cancelled)
+    counter(out, "ringfence_cancels", "Orders that ended cancelled", counts.cancelled)?;
+    audit_metrics(&app.audit.status(), out)
+}
+
+fn audit_metrics(audit: &Status, out: &mut DescriptorEncoder<'_>) -> fmt::Result {
+    let mut records =
+        out.encode_descriptor("ringfence_audit_records", "Audit records written", None, MetricType::Counter)?;
+    for (log_type, count) in LogType::ALL.iter().zip(audit.written) {
+        let labels = [("log_type", log_type.name())];
+        records.encode_family(&labels)?.encode_counter::<NoLabelSet, _, u64>(&count, None)?;
+    }
+    let depth = audit.queue_depth as u64;
+    gauge(out, "ringfence_audit_queue_depth", "Requests at work and audit records that wait", depth)?;
+    counter(
+        out,
+        "ringfence_audit_unavailable",
+        "Requests refused because nothing could be recorded",
+        audit.refused,
+    )?;
+    counter(out, "ringfence_audit_missed", "Refusals of requests that were not recorded", audit.missed)?;
+    gauge(
+        out,
+        "ringfence_audit_failing",
+        "1 while the audit log cannot be written",
+        audit.failing.is_some().into(),
+    )?;
+    let broken = audit.broken.len() as u64;
+    gauge(out, "ringfence_audit_broken_chains", "Audit chains found broken since the start", broken)?;
+    ConstGauge::new(audit.sync_age.as_secs_f64()).encode(out.encode_descriptor(
+        "ringfence_audit_sync_age_seconds",
+        "Time since the audit log was last synced",
+        None,
+        MetricType::Gauge,
+    )?)
 }
 
 fn gate_metrics(reader: &CountersReader, out: &mut DescriptorEncoder<'_>) -> fmt::Result {

@@ -1,5 +1,6 @@
 //! The HTTP edge: routes, what guards them, and what every answer has in common.
 
+mod audit;
 mod body;
 mod gate;
 mod guard;
@@ -13,6 +14,7 @@ mod page;
 mod problem;
 mod read;
 mod stream;
+mod trail;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -25,8 +27,9 @@ use axum::http::{Response, StatusCode};
 use axum::middleware::{self, Next};
 use axum::response::IntoResponse;
 use axum::routing::{MethodRouter, get, post};
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 
+use crate::audit::AuditLog;
 use crate::gateway::Gateway;
 use metrics::Metrics;
 use problem::Problem;
@@ -35,6 +38,7 @@ use stream::Streams;
 pub use body::MAX_BODY_BYTES;
 pub use listener::{MAX_CONNECTIONS, serve};
 pub use stream::MAX_STREAMS;
+pub use trail::identify;
 
 /// How long a request may take, its body included.
 const REQUEST_WITHIN: Duration = Duration::from_secs(10);
@@ -49,6 +53,9 @@ pub struct App {
     counters_path: PathBuf,
     market_source: String,
     market_symbol: Option<String>,
+    audit: AuditLog,
+    audit_queries: Arc<Semaphore>,
+    refusals: trail::Refusals,
 }
 
 /// Returns once the application closes.
@@ -66,6 +73,8 @@ pub struct AppConfig {
     pub market_source: String,
     /// The symbol of `/api/market` without one; none: the first.
     pub market_symbol: Option<String>,
+    /// Where what happens is recorded.
+    pub audit: AuditLog,
 }
 
 impl App {
@@ -84,6 +93,9 @@ impl App {
                 counters_path: config.counters_path,
                 market_source: config.market_source,
                 market_symbol: config.market_symbol,
+                audit: config.audit,
+                audit_queries: Arc::new(Semaphore::new(audit::MAX_QUERIES)),
+                refusals: trail::Refusals::default(),
             }
         })
     }
@@ -118,7 +130,7 @@ pub fn understands_order(body: &[u8], form: bool) -> bool {
 }
 
 /// Every route. Metrics know no other name than these.
-fn routes() -> [(&'static str, MethodRouter<Arc<App>>); 28] {
+fn routes() -> [(&'static str, MethodRouter<Arc<App>>); 31] {
     [
         ("/", get(page::index)),
         ("/app.js", get(page::script)),
@@ -145,6 +157,9 @@ fn routes() -> [(&'static str, MethodRouter<Arc<App>>); 28] {
         ("/api/orders", get(orders::recent)),
         ("/api/orders_state", get(orders::orders_state)),
         ("/api/order_state", get(orders::order_state)),
+        ("/api/audit/logs", get(audit::logs)),
+        ("/api/audit/stats", get(audit::stats)),
+        ("/api/audit/archive", post(audit::archive)),
         ("/api/stream", get(stream::stream)),
         ("/api/execution/ping", get(read::ping)),
         ("/favicon.ico", get(page::icon)),
@@ -160,6 +175,7 @@ pub fn router(app: Arc<App>) -> Router {
     router
         .fallback(page::fallback)
         .method_not_allowed_fallback(page::wrong_method)
+        .layer(middleware::from_fn_with_state(Arc::clone(&app), trail::act))
         .layer(middleware::from_fn_with_state(Arc::clone(&app), edge))
         .with_state(app)
 }
@@ -169,7 +185,7 @@ fn route_name(path: &str) -> &'static str {
     ROUTE_NAMES.iter().find(|name| **name == path).copied().unwrap_or("other")
 }
 
-const ROUTE_NAMES: [&str; 28] = [
+const ROUTE_NAMES: [&str; 31] = [
     "/",
     "/app.js",
     "/chart.js",
@@ -196,14 +212,18 @@ const ROUTE_NAMES: [&str; 28] = [
     "/api/orders",
     "/api/orders_state",
     "/api/order_state",
+    "/api/audit/logs",
+    "/api/audit/stats",
+    "/api/audit/archive",
     "/api/stream",
     "/api/execution/ping",
 ];
 
-/// Around every request: guard, deadline, headers, metrics.
-async fn edge(State(app): State<Arc<App>>, request: Request, next: Next) -> Response<Body> {
+/// Around every request: guard, deadline, headers, audit trail, metrics.
+async fn edge(State(app): State<Arc<App>>, mut request: Request, next: Next) -> Response<Body> {
     let began = Instant::now();
     let (method, route) = (request.method().clone(), route_name(request.uri().path()));
+    let trail = trail::Trail::begin(&mut request);
     let mut response = match guard::check(&request) {
         Err(problem) => problem.into_response(),
         Ok(()) => match tokio::time::timeout(REQUEST_WITHIN, next.run(request)).await {
@@ -213,6 +233,7 @@ async fn edge(State(app): State<Arc<App>>, request: Request, next: Next) -> Resp
         },
     };
     guard::secure(&mut response);
+    trail.end(&app, &mut response);
     app.metrics.observe(&method, route, response.status(), began.elapsed());
     response
 }

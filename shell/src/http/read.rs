@@ -8,6 +8,7 @@ use axum::http::{Response, StatusCode, Uri};
 use serde::Serialize;
 
 use super::App;
+use super::audit;
 use super::body::Fields;
 use super::json;
 use super::problem::Problem;
@@ -43,6 +44,7 @@ struct Engine {
 #[derive(Serialize)]
 struct Stores {
     projection: ProjectionHealth,
+    audit: audit::Health,
 }
 
 #[derive(Serialize)]
@@ -69,7 +71,8 @@ pub async fn health(State(app): State<Arc<App>>) -> Response<Body> {
     });
     let status = if connected { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     let memory_bytes = own_memory_bytes();
-    json::response(status, &Health { ok: connected, engine, stores: Stores { projection }, memory_bytes })
+    let stores = Stores { projection, audit: audit::Health::of(&app.audit) };
+    json::response(status, &Health { ok: connected, engine, stores, memory_bytes })
 }
 
 /// GET /api/execution/ping: whether the venue's gate answers.

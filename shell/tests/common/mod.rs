@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 use ringfence_ipc::journal::{Record, StrategyRecord};
 use ringfence_ipc::market::MarketView;
 use ringfence_ipc::symbol::Symbol;
+use ringfence_shell::audit::{AuditLog, AuditOptions, Auditing};
 use ringfence_shell::gateway::pump::{self, LinkError, Pump};
 use ringfence_shell::gateway::{Gateway, Settings};
 use ringfence_shell::http::{self, App, AppConfig};
@@ -30,6 +31,9 @@ pub struct Shell {
     pub last_price: Arc<AtomicU64>,
     _pump: Pump,
     runtime: Option<tokio::runtime::Runtime>,
+    pub audit: AuditLog,
+    pub audit_dir: tempfile::TempDir,
+    _auditing: Auditing,
 }
 
 impl Drop for Shell {
@@ -48,6 +52,11 @@ fn name(text: &[u8]) -> [u8; 24] {
 }
 
 pub fn start() -> Shell {
+    start_audited(|_| {})
+}
+
+/// A shell whose audit log has other options.
+pub fn start_audited(edit: impl FnOnce(&mut AuditOptions)) -> Shell {
     let (journal, records) = mpsc::channel();
     let switches = Arc::new(Switches::default());
     let mut gate = Some(MemoryGate::new(journal, Arc::clone(&switches)));
@@ -83,8 +92,16 @@ pub fn start() -> Shell {
             follower.apply(&[record], false);
         }
     });
-    let config =
-        AppConfig { counters_path: "/nonexistent".into(), market_source: "sim".into(), market_symbol: None };
+    let dir = tempfile::tempdir().unwrap();
+    let mut options = AuditOptions::new(dir.path());
+    edit(&mut options);
+    let (audit, auditing) = AuditLog::start(options).unwrap();
+    let config = AppConfig {
+        counters_path: "/nonexistent".into(),
+        market_source: "sim".into(),
+        market_symbol: None,
+        audit: audit.clone(),
+    };
     let app = App::new(Arc::clone(&gateway), config);
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     let listener = runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0")).unwrap();
@@ -95,7 +112,18 @@ pub fn start() -> Shell {
     while !gateway.gate.is_connected() {
         std::thread::yield_now();
     }
-    Shell { address, gateway, app, switches, last_price, _pump: pump, runtime: Some(runtime) }
+    Shell {
+        address,
+        gateway,
+        app,
+        switches,
+        last_price,
+        _pump: pump,
+        runtime: Some(runtime),
+        audit,
+        audit_dir: dir,
+        _auditing: auditing,
+    }
 }
 
 /// An answer.

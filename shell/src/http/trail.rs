@@ -1,0 +1,328 @@
+//! What every request leaves behind in the audit log.
+//!
+//! A request that changes something has a place in the log's queue before its handler runs ([`act`]); what became of it
+//! is recorded before it is answered. A refusal that no handler gave ([`Trail::end`]) is recorded too. Only fields named
+//! here are copied, so that secrets and whole bodies cannot be.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+
+use axum::body::{Body, HttpBody as _, to_bytes};
+use axum::extract::{Request, State};
+use axum::http::{Extensions, HeaderMap, HeaderValue, Method, Response, StatusCode};
+use axum::middleware::Next;
+use axum::response::IntoResponse as _;
+use serde_json::{Map, Value};
+
+use super::App;
+use super::audit::Peer;
+use super::body::{self, Fields};
+use super::problem::Problem;
+use crate::audit::{AuditLog, Entry, LogType, Slot, time};
+use crate::gateway::key::nonce;
+
+const REQUEST_ID: &str = "x-request-id";
+const CORRELATION_ID: &str = "x-correlation-id";
+const MAX_ID_CHARS: usize = 64;
+/// Longer values are cut.
+const MAX_VALUE_CHARS: usize = 128;
+/// Answers of requests that change something are far smaller.
+const MAX_ANSWER_BYTES: u64 = 64 << 10;
+/// Who everybody is without a login.
+const LOCAL: &str = "local";
+/// Refusals without a handler that are recorded in one second; more are counted only.
+const REFUSALS_PER_S: u64 = 100;
+
+/// Paths of requests that change something: their type, and the action, by method where that matters.
+const ACTIONS: &[(&str, LogType, &[(&str, &str)])] = &[
+    ("/api/order", LogType::Order, &[("", "order")]),
+    ("/api/cancel", LogType::Order, &[("", "cancel")]),
+    ("/api/cancel_all", LogType::Order, &[("", "cancel_all")]),
+    ("/api/kill", LogType::Order, &[("", "kill")]),
+    ("/api/rearm", LogType::Order, &[("", "rearm")]),
+    ("/api/mode", LogType::Order, &[("", "mode")]),
+    ("/api/limits", LogType::Order, &[("", "set_limit")]),
+    ("/api/config", LogType::Order, &[("", "set_config")]),
+    ("/api/config/reload", LogType::Order, &[("", "reload_config")]),
+    ("/api/audit/archive", LogType::Access, &[("", "archive_audit")]),
+    ("/api/auth/login", LogType::Auth, &[("", "login")]),
+    ("/api/auth/refresh", LogType::Auth, &[("", "refresh")]),
+    ("/api/auth/logout", LogType::Auth, &[("", "logout")]),
+    ("/api/auth/roles", LogType::Auth, &[("DELETE", "revoke_role"), ("", "grant_role")]),
+    ("/api/auth/keys", LogType::ApiKey, &[("DELETE", "revoke_key"), ("", "create_key")]),
+];
+
+/// Fields of requests that are copied.
+const ASKED: &[&str] = &[
+    "side",
+    "symbol",
+    "qty",
+    "price",
+    "type",
+    "tif",
+    "strategy_id",
+    "client_order_id",
+    "reason",
+    "mode",
+    "cancel_orders",
+    "scope",
+    "of",
+    "limit",
+    "value",
+    "user_id",
+    "role",
+    "name",
+    "key_id",
+];
+/// Fields of answers that are copied, and those inside of `decision` and `details`.
+const ANSWERED: &[&str] = &[
+    "journal_seq",
+    "client_order_id",
+    "venue_order_id",
+    "duplicate",
+    "orders",
+    "strategies",
+    "config_version",
+    "error",
+    "key_id",
+];
+const ANSWERED_INSIDE: &[(&str, &[&str])] = &[
+    ("decision", &["outcome", "reason", "journal_seq"]),
+    ("details", &["reason", "limit_id", "journal_seq", "client_order_id", "duplicate", "field", "status"]),
+];
+
+/// One request's trail; in its extensions, so that whoever learns who it is can say so.
+#[derive(Clone)]
+pub struct Trail(Arc<Seen>);
+
+struct Seen {
+    method: Method,
+    path: String,
+    ip_address: String,
+    request_id: String,
+    correlation_id: String,
+    user_id: OnceLock<String>,
+    recorded: AtomicBool,
+}
+
+/// Tells a request's trail who makes it: for whatever checks logins and keys, as soon as it knows.
+pub fn identify(request: &Extensions, user_id: &str) {
+    if let Some(trail) = request.get::<Trail>() {
+        // The first one to know is the one that checked it.
+        let _ = trail.0.user_id.set(user_id.to_owned());
+    }
+}
+
+fn is_safe(method: &Method) -> bool {
+    matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS)
+}
+
+/// An id that a caller gave, if it has the form of one.
+fn given(headers: &HeaderMap, name: &str) -> Option<String> {
+    let legal = |byte: u8| byte.is_ascii_alphanumeric() || b"._:-".contains(&byte);
+    let id = headers.get(name)?.to_str().ok()?;
+    (!id.is_empty() && id.len() <= MAX_ID_CHARS && id.bytes().all(legal)).then(|| id.to_owned())
+}
+
+fn clip(text: &str) -> String {
+    text.chars().take(MAX_VALUE_CHARS).collect()
+}
+
+impl Trail {
+    /// The beginning of `request`'s.
+    pub fn begin(request: &mut Request) -> Self {
+        let headers = request.headers();
+        let request_id = given(headers, REQUEST_ID).unwrap_or_else(|| format!("{:016x}", nonce()));
+        let peer = request.extensions().get::<Peer>();
+        let trail = Self(Arc::new(Seen {
+            method: request.method().clone(),
+            path: clip(request.uri().path()),
+            ip_address: peer.map_or_else(String::new, |peer| peer.0.ip().to_string()),
+            correlation_id: given(headers, CORRELATION_ID).unwrap_or_else(|| request_id.clone()),
+            request_id,
+            user_id: OnceLock::new(),
+            recorded: AtomicBool::new(false),
+        }));
+        request.extensions_mut().insert(trail.clone());
+        trail
+    }
+
+    /// Its end: refusals that nobody has recorded yet are, and the answer carries the request's id.
+    pub fn end(&self, app: &App, response: &mut Response<Body>) {
+        if let Ok(id) = HeaderValue::from_str(&self.0.request_id) {
+            response.headers_mut().insert(REQUEST_ID, id);
+        }
+        let log_type = match response.status().as_u16() {
+            401 | 403 | 409 | 422 | 429 => LogType::Access,
+            500 => LogType::Error,
+            _ => return,
+        };
+        if self.0.recorded.load(Ordering::Acquire) {
+            return;
+        }
+        let slot = if app.refusals.take() { app.audit.reserve().ok() } else { None };
+        let Some(slot) = slot else { return app.audit.miss() };
+        let action = if log_type == LogType::Access { "refused" } else { "failed" };
+        // Nothing was changed: the answer need not wait.
+        drop(slot.write(self.entry(
+            log_type,
+            action,
+            self.details(response.status(), outcome(response.status())),
+        )));
+    }
+
+    fn entry(&self, log_type: LogType, action: &'static str, details: Map<String, Value>) -> Entry {
+        let seen = &self.0;
+        Entry {
+            log_type,
+            action: action.into(),
+            user_id: seen.user_id.get().map_or_else(|| LOCAL.to_owned(), Clone::clone),
+            ip_address: seen.ip_address.clone(),
+            request_id: seen.request_id.clone(),
+            correlation_id: seen.correlation_id.clone(),
+            details,
+        }
+    }
+
+    fn details(&self, status: StatusCode, outcome: &str) -> Map<String, Value> {
+        let mut details = Map::new();
+        details.insert("method".into(), self.0.method.as_str().into());
+        details.insert("path".into(), self.0.path.as_str().into());
+        details.insert("status".into(), status.as_u16().into());
+        details.insert("outcome".into(), outcome.into());
+        details
+    }
+
+    fn action(&self) -> (LogType, &'static str) {
+        let found = ACTIONS.iter().find(|(path, ..)| *path == self.0.path);
+        let Some((_, log_type, actions)) = found else { return (LogType::Access, "request") };
+        let by_method =
+            actions.iter().find(|(method, _)| method.is_empty() || *method == self.0.method.as_str());
+        (*log_type, by_method.map_or("request", |(_, action)| action))
+    }
+}
+
+fn outcome(status: StatusCode) -> &'static str {
+    match status.as_u16() {
+        200..=299 => "ok",
+        400..=499 => "refused",
+        _ => "failed",
+    }
+}
+
+/// An act between its reservation and its record. Dropped without one (its client went, or it took too long), it is
+/// recorded as what it is: nobody knows what came of it.
+struct Act {
+    trail: Trail,
+    slot: Option<Slot>,
+    asked: Map<String, Value>,
+}
+
+impl Act {
+    fn record(
+        &mut self,
+        status: StatusCode,
+        outcome: &str,
+        answered: Map<String, Value>,
+    ) -> Option<tokio::sync::oneshot::Receiver<()>> {
+        self.trail.0.recorded.store(true, Ordering::Release);
+        let (log_type, action) = self.trail.action();
+        let mut details = self.trail.details(status, outcome);
+        details.extend(answered);
+        if !self.asked.is_empty() {
+            details.insert("request".into(), std::mem::take(&mut self.asked).into());
+        }
+        self.slot.take()?.write(self.trail.entry(log_type, action, details))
+    }
+}
+
+impl Drop for Act {
+    fn drop(&mut self) {
+        if self.slot.is_some() {
+            drop(self.record(StatusCode::REQUEST_TIMEOUT, "unknown", Map::new()));
+        }
+    }
+}
+
+/// Around every handler: a request that changes something needs a place in the audit log first.
+pub async fn act(State(app): State<Arc<App>>, request: Request, next: Next) -> Response<Body> {
+    let trail = request.extensions().get::<Trail>().cloned();
+    match trail {
+        Some(trail) if !is_safe(&trail.0.method) => match acted(&app.audit, trail, request, next).await {
+            Ok(response) => response,
+            Err(problem) => problem.into_response(),
+        },
+        _ => next.run(request).await,
+    }
+}
+
+async fn acted(
+    log: &AuditLog,
+    trail: Trail,
+    request: Request,
+    next: Next,
+) -> Result<Response<Body>, Problem> {
+    // A body that comes slowly holds no place.
+    let (parts, bytes) = body::collect(request).await?;
+    let slot = log.reserve()?;
+    let mut asked = Map::new();
+    if let Ok(fields) = Fields::parse(&parts.headers, &bytes) {
+        let copied =
+            ASKED.iter().filter_map(|name| Some(((*name).to_owned(), clip(fields.shown(name)?).into())));
+        asked.extend(copied);
+    }
+    let mut act = Act { trail, slot: Some(slot), asked };
+    let response = next.run(Request::from_parts(parts, Body::from(bytes))).await;
+    let status = response.status();
+    let (response, answered) = look_into(response).await;
+    if let Some(on_disk) = act.record(status, outcome(status), answered)
+        && on_disk.await.is_err()
+    {
+        return Err(crate::audit::Unavailable::Failing(String::new()).into());
+    }
+    Ok(response)
+}
+
+/// The answer, and what is copied from it.
+async fn look_into(response: Response<Body>) -> (Response<Body>, Map<String, Value>) {
+    if response.body().size_hint().upper().is_none_or(|bytes| bytes > MAX_ANSWER_BYTES) {
+        return (response, Map::new());
+    }
+    let (parts, body) = response.into_parts();
+    let bytes = to_bytes(body, MAX_ANSWER_BYTES as usize).await.unwrap_or_default();
+    let answer: Value = serde_json::from_slice(&bytes).unwrap_or_default();
+    let mut copied = Map::new();
+    let mut copy = |from: &Value, names: &[&str]| {
+        for name in names {
+            let value = match from.get(name) {
+                Some(Value::String(text)) => clip(text).into(),
+                Some(value @ (Value::Number(_) | Value::Bool(_))) => value.clone(),
+                _ => continue,
+            };
+            copied.insert((*name).to_owned(), value);
+        }
+    };
+    copy(&answer, ANSWERED);
+    for (inside, names) in ANSWERED_INSIDE {
+        copy(&answer[*inside], names);
+    }
+    (Response::from_parts(parts, Body::from(bytes)), copied)
+}
+
+/// How many refusals may still be recorded in this second.
+#[derive(Debug, Default)]
+pub struct Refusals {
+    /// The second, and how many there were in it.
+    second: AtomicU64,
+    count: AtomicU64,
+}
+
+impl Refusals {
+    fn take(&self) -> bool {
+        let second = time::now_us() / 1_000_000;
+        if self.second.swap(second, Ordering::Relaxed) != second {
+            self.count.store(0, Ordering::Relaxed);
+        }
+        self.count.fetch_add(1, Ordering::Relaxed) < REFUSALS_PER_S
+    }
+}
