@@ -36,6 +36,10 @@ pub use verify::{Bad, SeriesFinding, Verification, verify};
 
 /// The file that its one writer holds locked.
 const LOCK: &str = "lock";
+/// Messages in the queue that are no records.
+const OTHER_MESSAGES: usize = 16;
+/// How long a reader waits for what is on its way.
+const SETTLE_WITHIN: Duration = Duration::from_millis(250);
 /// Broken chains that are kept in words.
 const MAX_BROKEN: usize = 16;
 
@@ -166,6 +170,8 @@ struct Queued {
 
 enum Message {
     Record(Box<Queued>),
+    /// Told once everything before it is written.
+    Settle(Sender<()>),
     Stop,
 }
 
@@ -242,7 +248,7 @@ impl AuditLog {
         lock.try_lock().map_err(|error| {
             io::Error::other(format!("another process writes {}: {error}", options.dir.display()))
         })?;
-        let (queue, queued) = bounded(options.queue + 1);
+        let (queue, queued) = bounded(options.queue + OTHER_MESSAGES);
         let (sweep, woken) = bounded(1);
         let shared = Arc::new(Shared {
             taken: AtomicUsize::new(0),
@@ -292,6 +298,15 @@ impl AuditLog {
                 shared.refused.fetch_add(1, Ordering::Relaxed);
                 Err(Unavailable::Full)
             }
+        }
+    }
+
+    /// Waits a moment until what was recorded before this can be read.
+    fn settle(&self) {
+        let (written, told) = bounded(1);
+        if self.queue.try_send(Message::Settle(written)).is_ok() {
+            // A log that cannot be written is read as it is.
+            let _ = told.recv_timeout(SETTLE_WITHIN);
         }
     }
 

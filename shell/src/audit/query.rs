@@ -99,6 +99,7 @@ impl AuditLog {
     /// # Errors
     /// [`QueryError`].
     pub fn query(&self, query: &Query, stopped: impl Fn() -> bool) -> Result<Found, QueryError> {
+        self.settle();
         let dir = &self.shared.options.dir;
         let files: Vec<LogFile> = list(dir)?.into_iter().filter(|file| query.wants_file(file)).collect();
         let keep = query.offset.min(MAX_OFFSET) + query.limit.min(MAX_LIMIT);

@@ -33,6 +33,8 @@ pub struct Writer {
     waiting: VecDeque<Box<Queued>>,
     /// What was said about the series at start, to be recorded before anything else.
     notices: VecDeque<Entry>,
+    /// Told after the next write.
+    readers: Vec<Sender<()>>,
     /// Told at the next sync.
     asked: Vec<oneshot::Sender<()>>,
     /// When the oldest record that is not synced was written.
@@ -72,12 +74,7 @@ impl Writer {
         let [auth, order, api_key, access, error] = LogType::ALL;
         let series = [resume(auth)?, resume(order)?, resume(api_key)?, resume(access)?, resume(error)?];
         let heads = HeadsFile::open(dir)?;
-        // Never shorter than before: a series that lost its end must stay known as such.
-        let ahead = |head: &Head, series: &Series| (head.number, head.records) > position(series);
-        let behind = known.iter().zip(&series).any(|(head, series)| ahead(head, series));
-        if !behind {
-            heads.write(&ends(&series))?;
-        }
+        heads.write(&ends(&series))?;
         Ok(Self {
             shared,
             sweep,
@@ -85,6 +82,7 @@ impl Writer {
             heads,
             waiting: VecDeque::new(),
             notices,
+            readers: Vec::new(),
             asked: Vec::new(),
             dirty_since: None,
             lost: None,
@@ -106,6 +104,10 @@ impl Writer {
                 Err(RecvTimeoutError::Disconnected) => true,
             };
             self.write();
+            for reader in self.readers.drain(..) {
+                // One that waits no longer reads what is there.
+                let _ = reader.try_send(());
+            }
             if stop || !self.asked.is_empty() || self.sync_at().is_some_and(|at| Instant::now() >= at) {
                 self.sync();
             }
@@ -133,6 +135,7 @@ impl Writer {
     fn take(&mut self, message: Message) -> bool {
         match message {
             Message::Record(queued) => self.waiting.push_back(queued),
+            Message::Settle(asks) => self.readers.push(asks),
             Message::Stop => return true,
         }
         false
@@ -236,10 +239,6 @@ impl Writer {
         let free = found.f_bavail.saturating_mul(found.f_frsize);
         (free < needed).then(|| format!("{free} bytes are free, and `audit.min_free` is {needed}"))
     }
-}
-
-fn position(series: &Series) -> (u64, u64) {
-    (series.head().number, series.head().records)
 }
 
 fn ends(series: &[Series; 5]) -> Heads {
