@@ -87,8 +87,8 @@ const ANSWERED: &[&str] = &[
     "key_id",
 ];
 const ANSWERED_INSIDE: &[(&str, &[&str])] = &[
-    ("decision", &["outcome", "reason", "journal_seq"]),
-    ("details", &["reason", "limit_id", "journal_seq", "client_order_id", "duplicate", "field", "status"]),
+    ("decision", &["reason", "journal_seq"]),
+    ("details", &["reason", "limit_id", "journal_seq", "client_order_id", "duplicate", "field"]),
 ];
 
 /// One request's trail; in its extensions, so that whoever learns who it is can say so.
@@ -227,8 +227,8 @@ impl Act {
     ) -> Option<tokio::sync::oneshot::Receiver<()>> {
         self.trail.0.recorded.store(true, Ordering::Release);
         let (log_type, action) = self.trail.action();
-        let mut details = self.trail.details(status, outcome);
-        details.extend(answered);
+        let mut details = answered;
+        details.extend(self.trail.details(status, outcome));
         if !self.asked.is_empty() {
             details.insert("request".into(), std::mem::take(&mut self.asked).into());
         }
