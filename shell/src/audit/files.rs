@@ -128,7 +128,7 @@ impl Lines {
     ///
     /// # Errors
     /// When the file cannot be read, or is no archive.
-    pub fn next(&mut self) -> io::Result<Option<Line<'_>>> {
+    pub fn next_line(&mut self) -> io::Result<Option<Line<'_>>> {
         self.line.clear();
         let most = MAX_LINE_BYTES as u64;
         let read = self.reader.by_ref().take(most).read_until(b'\n', &mut self.line)?;
@@ -167,7 +167,7 @@ pub fn walk(
 ) -> io::Result<Walk> {
     let mut found = Walk { records: 0, bytes: 0, last: prev.unwrap_or(ChainHash::ZERO), fault: None };
     let mut expected = prev;
-    while let Some(line) = lines.next()? {
+    while let Some(line) = lines.next_line()? {
         let checked = match line {
             Line::Full(line) => check(line, file, expected).map(|hash| (line, hash)),
             Line::TooLong => Err(Fault::TooLong),

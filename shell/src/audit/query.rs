@@ -161,7 +161,7 @@ fn each_line(
     let Some(mut lines) = file.open(&log.shared.options.dir)? else { return Ok(()) };
     let mut number = 0;
     // A line that is just being written is the next answer's.
-    while let Some(Line::Full(line)) = lines.next()? {
+    while let Some(Line::Full(line)) = lines.next_line()? {
         number += 1;
         if number % LOOK_EVERY == 1 && stopped() {
             return Err(QueryError::Stopped);

@@ -154,7 +154,7 @@ impl AuditLog {
         let dir = &self.shared.options.dir;
         let Some(mut lines) = file.open(dir)? else { return Ok(0) };
         let (mut records, mut last) = (0_u64, None);
-        while let Some(Line::Full(line)) = lines.next()? {
+        while let Some(Line::Full(line)) = lines.next_line()? {
             records += 1;
             last = super::record::check_line(line).ok().map(|(_, hash)| hash);
         }

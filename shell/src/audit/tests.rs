@@ -57,7 +57,9 @@ impl Desk {
             entry.details.insert("i".into(), i.into());
             last = Some(slot(self.log()).write_durably(entry));
         }
-        last.map(|on_disk| on_disk.blocking_recv().unwrap());
+        if let Some(on_disk) = last {
+            on_disk.blocking_recv().unwrap();
+        }
     }
 
     fn verify(&self) -> Verification {

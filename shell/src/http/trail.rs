@@ -33,8 +33,11 @@ const LOCAL: &str = "local";
 /// Refusals without a handler that are recorded in one second; more are counted only.
 const REFUSALS_PER_S: u64 = 100;
 
+/// A path, its type, and its actions by method; an empty one stands for any.
+type Audited = (&'static str, LogType, &'static [(&'static str, &'static str)]);
+
 /// Paths of requests that change something: their type, and the action, by method where that matters.
-const ACTIONS: &[(&str, LogType, &[(&str, &str)])] = &[
+const ACTIONS: &[Audited] = &[
     ("/api/order", LogType::Order, &[("", "order")]),
     ("/api/cancel", LogType::Order, &[("", "cancel")]),
     ("/api/cancel_all", LogType::Order, &[("", "cancel_all")]),
