@@ -17,6 +17,7 @@ mod limits;
 mod look;
 mod nodes;
 mod orders;
+mod page;
 mod park;
 mod places;
 mod power;
