@@ -145,8 +145,8 @@ impl Browser {
 
 impl Drop for Browser {
     fn drop(&mut self) {
-        // The driver takes its browser along.
-        let path = format!("/session/{}/window", self.session);
+        // The end of the session is the end of the browser; the driver alone would leave it behind.
+        let path = format!("/session/{}", self.session);
         let _ = delete(self.address, &path);
     }
 }
