@@ -238,6 +238,10 @@ pub struct OrderView {
     pub qty: i64,
     /// Scaled quantity filled.
     pub cum_qty: i64,
+    /// Scaled price of the amend that waits for the venue.
+    pub amend_price: i64,
+    /// Scaled quantity of the amend that waits for the venue; 0: none does.
+    pub amend_qty: i64,
     /// Notional of its fills at 16 decimals, unsigned; the average price is this by `cum_qty * factor`.
     pub filled_notional_e16: i128,
     /// When it was accepted, gate time ns.

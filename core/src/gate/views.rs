@@ -37,6 +37,11 @@ impl Gate {
         self.orders.iter_open().map(|order| self.view(order))
     }
 
+    /// Every order that can still be found, open or final, in no particular order.
+    pub fn known_orders(&self) -> impl Iterator<Item = OrderView> + '_ {
+        self.orders.iter_known().map(|order| self.view(order))
+    }
+
     /// How many orders are not final.
     #[must_use]
     pub const fn open_order_count(&self) -> usize {

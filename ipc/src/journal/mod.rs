@@ -23,7 +23,8 @@ pub use reader::{ArchiveReader, SegmentDir, Verification};
 pub use record::{
     AttachRecord, BootRecord, CapacityRecord, CloseRecord, ConfigOrigin, ConfigRecord, ControlKind,
     ControlRecord, DecisionHead, DecisionRecord, LimitRecord, MAX_RECORD_SLOTS, MarkRecord, NOTE_BYTES, Note,
-    Record, RecordError, RecordWords, ReportSlots, Role, STRATEGY_NAME_BYTES, StrategyRecord, report_slots,
+    Record, RecordError, RecordWords, ReportSlots, Role, STRATEGY_NAME_BYTES, StrategyRecord, StrayRecord,
+    report_slots,
 };
 
 /// Position of a journal's first record.

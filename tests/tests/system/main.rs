@@ -20,5 +20,6 @@ mod orders;
 mod park;
 mod places;
 mod power;
+mod reconcile;
 mod recording;
 mod supervisor;

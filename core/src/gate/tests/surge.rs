@@ -157,7 +157,11 @@ impl Surge {
             Op::Fill { pick, qty, price } => {
                 let id = self.pick(pick);
                 let cum = self.rig.gate.order(id).map_or(0, |o| o.cum_qty);
-                let _ = self.rig.venue(&fill(id, qty, price, cum + qty, key as u64));
+                let booked = self.rig.venue(&fill(id, qty, price, cum + qty, key as u64));
+                let over = booked.ok().filter(|booked| booked.reason == Reason::Overfill && key % 4 != 0);
+                if let Some(over) = over {
+                    self.rig.mode(Scope::Strategy, over.strategy, Mode::AllowAll);
+                }
             }
             Op::Quote { symbol, bid, spread } => self.rig.quote(symbol, bid, bid + spread),
             Op::Mode { mode } => {
