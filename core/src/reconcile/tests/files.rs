@@ -23,7 +23,8 @@ fn a_snapshot_survives_its_own_json() {
 
 #[test]
 fn a_field_that_cannot_be_read_is_named() {
-    let cases: [(&str, fn(&mut SnapshotFile)); 8] = [
+    type Change = fn(&mut SnapshotFile);
+    let cases: [(&str, Change); 8] = [
         ("orders[0].order_id: `0x1`", |f| f.orders[0].order_id = "0x1".into()),
         ("orders[1].side: `buy`", |f| f.orders[1].side = "buy".into()),
         ("orders[0].price: `1e5`", |f| f.orders[0].price = Some("1e5".into())),
