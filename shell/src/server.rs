@@ -57,6 +57,7 @@ pub async fn serve(
         Arc::clone(&gateway),
         AppConfig {
             counters_path: config.counters_path,
+            socket: config.socket,
             market_source: config.market_source,
             market_symbol: config.market_symbol,
         },

@@ -13,6 +13,7 @@ mod limits_cmd;
 mod look;
 mod operate_cmd;
 mod place;
+mod reconcile_cmd;
 mod replay_cmd;
 mod shell_cmd;
 mod stop;
@@ -67,6 +68,8 @@ enum Command {
     Config(config_cmd::ConfigCommand),
     /// Show the limits in force, or set one.
     Limits(limits_cmd::LimitsArgs),
+    /// Compare the gate's books with what its venue says it has; fails when they differ.
+    Reconcile(reconcile_cmd::ReconcileArgs),
     /// Read the journal of a run.
     #[command(subcommand)]
     Journal(journal_cmd::JournalCommand),
@@ -85,6 +88,11 @@ fn main() -> std::process::ExitCode {
         .init();
     let outcome = match Cli::parse().command {
         Command::Doctor(args) => match doctor::run(&args) {
+            Ok(true) => Ok(()),
+            Ok(false) => return std::process::ExitCode::FAILURE,
+            Err(error) => Err(error),
+        },
+        Command::Reconcile(args) => match reconcile_cmd::run(&args) {
             Ok(true) => Ok(()),
             Ok(false) => return std::process::ExitCode::FAILURE,
             Err(error) => Err(error),

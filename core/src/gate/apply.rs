@@ -43,6 +43,7 @@ impl Gate {
             Record::Mark(mark) => self.apply_mark(position, mark),
             Record::Decision(decision) => self.apply_decision(position, decision),
             Record::Report(report) => self.apply_booked(position, report),
+            Record::Stray(stray) => self.apply_stray(position, stray),
             Record::Capacity(capacity) => self.apply_capacity(position, capacity),
             Record::Attach(_) | Record::Close(_) => Ok(()),
         }

@@ -218,7 +218,10 @@ fn shell_metrics(app: &App, out: &mut DescriptorEncoder<'_>) -> fmt::Result {
         counts.orders_rejected,
     )?;
     counter(out, "ringfence_fills", "Fills booked", counts.fills)?;
-    counter(out, "ringfence_cancels", "Orders that ended cancelled", counts.cancelled)
+    counter(out, "ringfence_cancels", "Orders that ended cancelled", counts.cancelled)?;
+    counter(out, "ringfence_overfills", "Alarm: fills beyond an order's quantity", counts.overfills)?;
+    let strays = "Alarm: fills for orders that the gate does not know";
+    counter(out, "ringfence_stray_fills", strays, counts.stray_fills)
 }
 
 fn gate_metrics(reader: &CountersReader, out: &mut DescriptorEncoder<'_>) -> fmt::Result {

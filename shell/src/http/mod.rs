@@ -12,6 +12,7 @@ mod orders;
 mod page;
 mod problem;
 mod read;
+mod reconcile;
 mod stream;
 
 use std::path::PathBuf;
@@ -47,6 +48,7 @@ pub struct App {
     account: watch::Sender<Bytes>,
     closing: watch::Sender<bool>,
     counters_path: PathBuf,
+    socket: PathBuf,
     market_source: String,
     market_symbol: Option<String>,
 }
@@ -62,6 +64,8 @@ async fn closed(closing: &mut watch::Receiver<bool>) {
 pub struct AppConfig {
     /// The gate's counters file.
     pub counters_path: PathBuf,
+    /// The gate's control socket.
+    pub socket: PathBuf,
     /// `sim` or `replay`: what `/api/config` says.
     pub market_source: String,
     /// The symbol of `/api/market` without one; none: the first.
@@ -82,6 +86,7 @@ impl App {
                 account: watch::Sender::default(),
                 closing: watch::Sender::new(false),
                 counters_path: config.counters_path,
+                socket: config.socket,
                 market_source: config.market_source,
                 market_symbol: config.market_symbol,
             }
@@ -118,7 +123,7 @@ pub fn understands_order(body: &[u8], form: bool) -> bool {
 }
 
 /// Every route. Metrics know no other name than these.
-fn routes() -> [(&'static str, MethodRouter<Arc<App>>); 28] {
+fn routes() -> [(&'static str, MethodRouter<Arc<App>>); 29] {
     [
         ("/", get(page::index)),
         ("/app.js", get(page::script)),
@@ -135,6 +140,7 @@ fn routes() -> [(&'static str, MethodRouter<Arc<App>>); 28] {
         ("/api/positions", get(read::positions)),
         ("/api/gate", get(gate::gate)),
         ("/api/config/reload", post(limits::reload)),
+        ("/api/reconcile", get(reconcile::reconcile)),
         ("/api/limits", get(limits::limits).post(limits::set)),
         ("/api/order", post(orders::place)),
         ("/api/cancel", post(orders::cancel)),
@@ -169,7 +175,7 @@ fn route_name(path: &str) -> &'static str {
     ROUTE_NAMES.iter().find(|name| **name == path).copied().unwrap_or("other")
 }
 
-const ROUTE_NAMES: [&str; 28] = [
+const ROUTE_NAMES: [&str; 29] = [
     "/",
     "/app.js",
     "/chart.js",
@@ -186,6 +192,7 @@ const ROUTE_NAMES: [&str; 28] = [
     "/api/positions",
     "/api/gate",
     "/api/config/reload",
+    "/api/reconcile",
     "/api/limits",
     "/api/order",
     "/api/cancel",

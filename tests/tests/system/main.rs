@@ -21,5 +21,6 @@ mod page;
 mod park;
 mod places;
 mod power;
+mod reconcile;
 mod recording;
 mod supervisor;
