@@ -1,0 +1,1 @@
+//! Sessions, keys and roles on a real store.
