@@ -87,7 +87,7 @@ impl Passwords {
     }
 
     /// The most that ever ran at once.
-    #[must_use]
+    #[cfg(test)]
     pub fn most_at_once(&self) -> usize {
         self.most_at_once.load(Ordering::Relaxed)
     }

@@ -42,6 +42,15 @@ impl Principal {
         }
     }
 
+    /// When its credentials end by themselves, Unix seconds; none: they do not.
+    #[must_use]
+    pub fn expires_at(&self) -> Option<u64> {
+        match self.proof {
+            Proof::Session { expires_at, .. } => Some(expires_at),
+            Proof::Local | Proof::Key { .. } => None,
+        }
+    }
+
     /// Whether it may do this.
     #[must_use]
     pub fn may(&self, permission: Permission) -> bool {

@@ -15,7 +15,7 @@ pub const MAX_BODY_BYTES: usize = 1 << 20;
 const MAX_FIELDS: usize = 64;
 
 /// A field's value as it was written.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 enum Value {
     Text(String),
     Number(String),
@@ -26,8 +26,15 @@ enum Value {
 }
 
 /// The fields of a request, by name. Fields that nobody asks for are ignored.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Default, PartialEq, Eq)]
 pub struct Fields(Vec<(String, Value)>);
+
+/// Names alone: a value may be a password.
+impl fmt::Debug for Fields {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_set().entries(self.0.iter().map(|(name, _)| name)).finish()
+    }
+}
 
 fn bad(field: &str, must: &str) -> Problem {
     Problem::field("bad_params", field, format!("{field} {must}"))

@@ -6,6 +6,7 @@ mod body;
 mod gate;
 mod guard;
 mod json;
+mod lease;
 mod limits;
 mod listener;
 mod metrics;
