@@ -190,7 +190,7 @@ async function ask(path, body) {
 
 async function loadFills() {
   const { data } = await ask("/api/orders");
-  fills = data.items.filter((event) => event.type === "fill");
+  fills = (data.items ?? []).filter((event) => event.type === "fill");
   touch("fills");
 }
 
@@ -346,7 +346,7 @@ async function poll() {
   try {
     const [gate, held] = await Promise.all([ask("/api/gate"), ask("/api/positions")]);
     gateUp = gate.ok && gate.data.connected;
-    positions = held.data.items;
+    positions = held.data.items ?? [];
     if (gate.ok) drawGate(gate.data);
     touch("positions", "link");
   } catch {

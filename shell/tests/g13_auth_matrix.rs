@@ -58,7 +58,11 @@ fn principals(desk: &Desk) -> Vec<(String, Vec<(String, String)>, Option<Permiss
     }
     for permission in Permission::ALL {
         let key = desk.key(&desk.admin, &[permission.name()]);
-        all.push((format!("key {}", permission.name()), api_key(&key), Some(Permissions::of(&[*permission]))));
+        all.push((
+            format!("key {}", permission.name()),
+            api_key(&key),
+            Some(Permissions::of(&[*permission])),
+        ));
     }
     all
 }
@@ -115,10 +119,7 @@ fn defects(desk: &Desk) -> Vec<(&'static str, Vec<(String, String)>)> {
     let key = desk.key(&desk.admin, &["read:market"]);
     let revoked_key = {
         let id = key.split('.').next().unwrap();
-        assert_eq!(
-            desk.as_admin("DELETE", &format!("/api/auth/keys?key_id={id}"), &Value::Null).status,
-            200
-        );
+        assert_eq!(desk.as_admin("DELETE", &format!("/api/auth/keys?key_id={id}"), &Value::Null).status, 200);
         key.clone()
     };
     let live = desk.key(&desk.admin, &Permission::ALL.map_names());
@@ -231,12 +232,15 @@ fn no_route_lets_anybody_in_whom_the_table_does_not() {
 #[test]
 fn a_path_without_a_row_is_nothing_and_a_method_without_a_row_is_refused() {
     let desk = Desk::open(|_| ());
-    for path in ["/api", "/api/", "/api/auth", "/api/auth/keys/", "/api//order", "/api/admin", "/api/order/1"] {
+    for path in ["/api", "/api/", "/api/auth", "/api/auth/keys/", "/api//order", "/api/admin", "/api/order/1"]
+    {
         for token in ["", &desk.admin] {
             assert_eq!(desk.ask(token, "GET", path, &Value::Null).status, 404, "{path}");
         }
     }
-    for (method, path) in [("PUT", "/api/order"), ("DELETE", "/api/order"), ("GET", "/api/kill"), ("PATCH", "/")] {
+    for (method, path) in
+        [("PUT", "/api/order"), ("DELETE", "/api/order"), ("GET", "/api/kill"), ("PATCH", "/")]
+    {
         assert_eq!(desk.as_admin(method, path, &Value::Null).status, 405, "{method} {path}");
     }
 }

@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use ringfence_core::config::{
-    AuthSection, CacheConfig, CapacityConfig, ClientConfig, CoreConfig, JournalConfig, Limits, OperatorConfig, PaperModel,
-    ShellSection, StormConfig, StrategyConfig, SymbolConfig, VenueKind, Wait,
+    AuthSection, CacheConfig, CapacityConfig, ClientConfig, CoreConfig, JournalConfig, Limits,
+    OperatorConfig, PaperModel, ShellSection, StormConfig, StrategyConfig, SymbolConfig, VenueKind, Wait,
 };
 use ringfence_core::runtime::Core;
 use ringfence_core::summary::Summary;

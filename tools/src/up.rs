@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, bail, ensure};
 use clap::{Args, ValueEnum};
 use ringfence_core::config::{
-    AuthSection, ClientConfig, CoreConfig, JournalConfig, Levels, Limits, OperatorConfig, PaperModel, ShellSection,
-    StormConfig, StrategyConfig, SymbolConfig, VenueKind, Wait,
+    AuthSection, ClientConfig, CoreConfig, JournalConfig, Levels, Limits, OperatorConfig, PaperModel,
+    ShellSection, StormConfig, StrategyConfig, SymbolConfig, VenueKind, Wait,
 };
 use ringfence_ipc::counters::{Counter, CountersReader};
 use serde_json::Value;
@@ -309,7 +309,11 @@ impl Group {
             std::fs::metadata(&address).is_ok_and(|file| file.len() > 0)
         })?;
         if let Ok(address) = std::fs::read_to_string(&address) {
-            let login = if config.auth.enabled { "login needed" } else { "development mode: loopback only, no login" };
+            let login = if config.auth.enabled {
+                "login needed"
+            } else {
+                "development mode: loopback only, no login"
+            };
             eprintln!("ringfence is up: http://{}  ({login})", address.trim());
             eprintln!("data: {}   stop: Ctrl-C", config.data_dir.display());
         }

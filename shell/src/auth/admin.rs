@@ -67,7 +67,12 @@ pub struct KeyMade {
 }
 
 /// The first start's administrator.
-pub(super) fn insert_first(tx: &Transaction<'_>, hash: &str, account: u16, now: u64) -> Result<(), AuthError> {
+pub(super) fn insert_first(
+    tx: &Transaction<'_>,
+    hash: &str,
+    account: u16,
+    now: u64,
+) -> Result<(), AuthError> {
     insert(tx, (FIRST_ADMIN, hash), &[Role::Admin], account, ("first start", now))
 }
 
@@ -166,7 +171,10 @@ impl Auth {
                     });
                 }
                 if view.directory.users.len() >= MAX_USERS {
-                    return Err(AuthError::Conflict { code: "too_many_users", message: "remove a user first" });
+                    return Err(AuthError::Conflict {
+                        code: "too_many_users",
+                        message: "remove a user first",
+                    });
                 }
                 insert(tx, (&user_id, &hash), &[role], account, (&by.user_id, now))
             })?;
@@ -350,7 +358,8 @@ impl Auth {
             if !view.keys.knows(kid) {
                 return Err(AuthError::NotFound("signing key"));
             }
-            let signed = tx.execute("DELETE FROM signing_keys WHERE kid = ?1 AND retired_at IS NULL", [kid])?;
+            let signed =
+                tx.execute("DELETE FROM signing_keys WHERE kid = ?1 AND retired_at IS NULL", [kid])?;
             if signed == 1 {
                 KeyRing::rotate(tx, now)?;
             } else if tx.execute("DELETE FROM signing_keys WHERE kid = ?1", [kid])? == 0 {

@@ -33,8 +33,8 @@ use limits::{Limits, LimitsConfig};
 use passwords::Passwords;
 pub use principal::Principal;
 pub use sessions::TokenPair;
-pub use signing::{KeyInfo, TokenRules};
 use signing::KeyRing;
+pub use signing::{KeyInfo, TokenRules};
 use store::Store;
 pub use tickets::TICKET_LIVES;
 use tickets::Tickets;
@@ -103,7 +103,9 @@ pub enum OpenError {
         source: rusqlite::Error,
     },
     /// A later version wrote it.
-    #[error("{path} is of version {version}, newer than this program: run the newer program, or another data_dir")]
+    #[error(
+        "{path} is of version {version}, newer than this program: run the newer program, or another data_dir"
+    )]
     Newer {
         /// Which.
         path: PathBuf,

@@ -97,8 +97,7 @@ impl Auth {
     fn pair(&self, user_id: &str, family: &str, jti: &str) -> Result<TokenPair, AuthError> {
         let (view, now) = (self.view(), now());
         let (access, refresh) = (self.config.access_lives, self.config.refresh_lives);
-        let access_token =
-            view.keys.sign(TokenType::Access, (user_id, family, &id()?), (now, access))?;
+        let access_token = view.keys.sign(TokenType::Access, (user_id, family, &id()?), (now, access))?;
         let refresh_token = view.keys.sign(TokenType::Refresh, (user_id, family, jti), (now, refresh))?;
         Ok(TokenPair { access_token, refresh_token, token_type: "Bearer", expires_in: access.as_secs() })
     }
@@ -109,8 +108,7 @@ impl Auth {
     /// # Errors
     /// [`AuthError::InvalidRefresh`].
     pub fn refresh(&self, token: &str) -> Result<TokenPair, AuthError> {
-        let claims =
-            self.view().keys.verify(TokenType::Refresh, token).ok_or(AuthError::InvalidRefresh)?;
+        let claims = self.view().keys.verify(TokenType::Refresh, token).ok_or(AuthError::InvalidRefresh)?;
         let next = id()?;
         let lives = self.config.refresh_lives.as_secs();
         let refreshed = self.change(|tx, view, now| {
@@ -132,7 +130,11 @@ impl Auth {
         match refreshed {
             Refreshed::To(next) => self.pair(&claims.sub, &claims.sid, &next),
             Refreshed::Reused(family) => {
-                tracing::warn!(user = claims.sub, family, "a refresh token was used twice: its session ended");
+                tracing::warn!(
+                    user = claims.sub,
+                    family,
+                    "a refresh token was used twice: its session ended"
+                );
                 Err(AuthError::InvalidRefresh)
             }
         }
@@ -143,8 +145,7 @@ impl Auth {
     /// # Errors
     /// [`AuthError::InvalidRefresh`] when it is none of ours.
     pub fn logout(&self, token: &str) -> Result<(), AuthError> {
-        let claims =
-            self.view().keys.verify(TokenType::Refresh, token).ok_or(AuthError::InvalidRefresh)?;
+        let claims = self.view().keys.verify(TokenType::Refresh, token).ok_or(AuthError::InvalidRefresh)?;
         self.change(|tx, _, now| revoke(tx, &claims.sid, "logout", now))
     }
 
@@ -204,9 +205,10 @@ impl Auth {
                 .execute((&*key.key_id, used))?;
             }
             let ended = now.saturating_sub(KEEP_ENDED_S);
-            tx.execute("DELETE FROM families WHERE min(expires_at, coalesce(revoked_at, expires_at)) < ?1", [
-                ended,
-            ])?;
+            tx.execute(
+                "DELETE FROM families WHERE min(expires_at, coalesce(revoked_at, expires_at)) < ?1",
+                [ended],
+            )?;
             let retired = now.saturating_sub(horizon.as_secs());
             tx.execute("DELETE FROM signing_keys WHERE retired_at < ?1", [retired])?;
             if view.keys.is_due(key_lives, now) {

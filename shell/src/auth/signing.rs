@@ -108,8 +108,8 @@ pub struct KeyInfo {
 }
 
 fn ed25519(pkcs8: &[u8], created_at: u64, retired_at: Option<u64>) -> Result<Key, AuthError> {
-    let pair =
-        Ed25519KeyPair::from_pkcs8(pkcs8).map_err(|_| AuthError::Internal("a stored signing key is broken"))?;
+    let pair = Ed25519KeyPair::from_pkcs8(pkcs8)
+        .map_err(|_| AuthError::Internal("a stored signing key is broken"))?;
     let public = pair.public_key().as_ref().to_vec();
     Ok(Key {
         kid: hex(&Sha256::digest(&public)[..8]),
@@ -255,7 +255,8 @@ impl KeyRing {
             nbf: now,
             exp: now.saturating_add(lives.as_secs()),
         };
-        encode(&header, &claims, &key.encoding).map_err(|_| AuthError::Internal("a token could not be signed"))
+        encode(&header, &claims, &key.encoding)
+            .map_err(|_| AuthError::Internal("a token could not be signed"))
     }
 
     /// What `token` says, if it is one of ours, of this type, signed, and within its time.

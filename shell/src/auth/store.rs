@@ -121,8 +121,7 @@ fn private(path: &Path) -> Result<(), OpenError> {
 
 fn migrate(connection: &mut Connection, path: &Path) -> Result<(), OpenError> {
     let failed = |source| OpenError::Store { path: path.to_owned(), source };
-    let transaction =
-        connection.transaction_with_behavior(TransactionBehavior::Exclusive).map_err(failed)?;
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Exclusive).map_err(failed)?;
     let version: u32 =
         transaction.pragma_query_value(None, "user_version", |row| row.get(0)).map_err(failed)?;
     let done = version as usize;

@@ -4,9 +4,9 @@ use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use super::AuthError;
 use super::principal::Principal;
 use super::random::{digest, secret};
-use super::AuthError;
 
 /// How long a ticket waits to be used.
 pub const TICKET_LIVES: Duration = Duration::from_secs(30);

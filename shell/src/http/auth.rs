@@ -136,8 +136,7 @@ pub async fn create_key(
     let fields = Fields::read(request).await?;
     let name = fields.required_text("name")?.to_owned();
     let permissions = asked_for(&fields, &principal)?;
-    let made =
-        auth(&app)?.blocking(move |auth| auth.create_key(&principal, &name, permissions)).await?;
+    let made = auth(&app)?.blocking(move |auth| auth.create_key(&principal, &name, permissions)).await?;
     Ok(json::response(StatusCode::CREATED, &made))
 }
 
@@ -190,7 +189,8 @@ pub async fn create_user(
     let user_id = fields.required_text("user_id")?.to_owned();
     let password = SecretString::from(fields.required_text("password")?);
     let account = fields.number("account")?.map(str::parse).transpose();
-    let account = account.map_err(|_| Problem::field("bad_params", "account", "account must be 0 to 65535"))?;
+    let account =
+        account.map_err(|_| Problem::field("bad_params", "account", "account must be 0 to 65535"))?;
     let role = role(&fields)?;
     let made = auth(&app)?.create_user(principal, user_id, password, role, account).await?;
     Ok(json::response(StatusCode::CREATED, &made))

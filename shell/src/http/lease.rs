@@ -22,8 +22,11 @@ impl Lease {
     /// For `principal`: everything, if it may read orders; the market alone otherwise.
     #[must_use]
     pub fn new(auth: Option<&Arc<Auth>>, principal: Principal) -> Self {
-        let needs =
-            if principal.may(Permission::ReadOrders) { Permission::ReadOrders } else { Permission::ReadMarket };
+        let needs = if principal.may(Permission::ReadOrders) {
+            Permission::ReadOrders
+        } else {
+            Permission::ReadMarket
+        };
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let left = |at: u64| Duration::from_secs(at).saturating_sub(now);
         Self {

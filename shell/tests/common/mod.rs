@@ -89,8 +89,12 @@ pub fn start_with(auth: Option<Arc<Auth>>) -> Shell {
             follower.apply(&[record], false);
         }
     });
-    let config =
-        AppConfig { counters_path: "/nonexistent".into(), market_source: "sim".into(), market_symbol: None, auth };
+    let config = AppConfig {
+        counters_path: "/nonexistent".into(),
+        market_source: "sim".into(),
+        market_symbol: None,
+        auth,
+    };
     let app = App::new(Arc::clone(&gateway), config);
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     let listener = runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0")).unwrap();
