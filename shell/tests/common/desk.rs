@@ -140,3 +140,13 @@ pub fn by_hand(header: &Value, claims: &Value, signature: &str) -> String {
 pub fn with_algorithm(header: &Header, algorithm: Algorithm) -> Header {
     Header { alg: algorithm, ..header.clone() }
 }
+
+/// What went wrong.
+pub fn error(answer: &Answer) -> (u16, String) {
+    (answer.status, answer.json()["error"].as_str().unwrap_or("?").to_owned())
+}
+
+/// As [`error`] tells it.
+pub fn is(status: u16, code: &str) -> (u16, String) {
+    (status, code.to_owned())
+}

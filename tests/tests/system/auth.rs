@@ -86,10 +86,8 @@ fn an_order_passes_the_login_the_gate_and_the_stream_and_a_stranger_passes_nothi
     // The command line shows an API key that it takes from the environment.
     let url = format!("http://{address}");
     let (_, key) = make_key(address, &admin, &["write:orders"]);
-    let args = |id| ["order", "BUY", "BTCUSDT", "0.5", "1000", "--id", id, "--url", &*url].map(str::to_owned);
     let command = |id: &str, key: &str| {
-        let args = args(id);
-        let args: Vec<&str> = args.iter().map(String::as_str).collect();
+        let args = ["order", "BUY", "BTCUSDT", "0.5", "1000", "--id", id, "--url", &url];
         run(&args, &[("RINGFENCE_API_KEY", Path::new(key))])
     };
     let refused = command("cli-0", "");
