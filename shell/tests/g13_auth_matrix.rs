@@ -1,6 +1,8 @@
 //! G13: every route of the table, by every kind of caller, with every defect a token can have. Both sides come from the
 //! product's own table; what is expected is computed from roles and permissions alone.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on must fail")]
+
 mod common;
 
 use std::io::{BufRead as _, BufReader, Write as _};
@@ -12,6 +14,9 @@ use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use ringfence_shell::auth::permission::{Permission, Permissions, Role};
 use ringfence_shell::http::{Access, Row, rows};
 use serde_json::{Value, json};
+
+/// Headers that say who asks.
+type Credentials = Vec<(String, String)>;
 
 /// Sends only what the route's path and the caller's credentials make; the status is all that is read: some answers
 /// never end.
@@ -40,16 +45,16 @@ fn may(access: Access, permissions: Option<Permissions>) -> bool {
     }
 }
 
-fn bearer(token: &str) -> Vec<(String, String)> {
+fn bearer(token: &str) -> Credentials {
     vec![("Authorization".into(), format!("Bearer {token}"))]
 }
 
-fn api_key(key: &str) -> Vec<(String, String)> {
+fn api_key(key: &str) -> Credentials {
     vec![("X-API-Key".into(), key.to_owned())]
 }
 
 /// Everybody who may knock: a name, credentials, and what they are allowed.
-fn principals(desk: &Desk) -> Vec<(String, Vec<(String, String)>, Option<Permissions>)> {
+fn principals(desk: &Desk) -> Vec<(String, Credentials, Option<Permissions>)> {
     let mut all = vec![("nobody".to_owned(), Vec::new(), None)];
     for role in Role::ALL {
         let token =
@@ -68,7 +73,7 @@ fn principals(desk: &Desk) -> Vec<(String, Vec<(String, String)>, Option<Permiss
 }
 
 /// Every way a credential can be wrong. Each token but for its one defect is the administrator's own.
-fn defects(desk: &Desk) -> Vec<(&'static str, Vec<(String, String)>)> {
+fn defects(desk: &Desk) -> Vec<(&'static str, Credentials)> {
     let (access, refresh) = desk.tokens("admin", common::desk::ADMIN_PASSWORD);
     let (header, claims) = parts(&access);
     let now = unix_now();

@@ -17,8 +17,10 @@ use super::{Auth, AuthError, FIRST_ADMIN, View};
 
 /// Users at most: every one is in memory.
 const MAX_USERS: usize = 1000;
-/// API keys at most that are not revoked, all users together.
+/// API keys at most, all users together; the one revoked first makes room.
 const MAX_KEYS: usize = 10_000;
+/// Signing keys at most, those that only verify included.
+const MAX_SIGNING_KEYS: usize = 16;
 const MAX_NAME_BYTES: usize = 64;
 
 /// A user as administrators see it.
@@ -122,6 +124,14 @@ fn check_name(field: &'static str, name: &str) -> Result<(), AuthError> {
     }
     let message = format!("must have 1 to {MAX_NAME_BYTES} of A-Z a-z 0-9 . _ @ -");
     Err(AuthError::Field { field, message })
+}
+
+fn forget_revoked_key(tx: &Transaction<'_>) -> Result<usize, AuthError> {
+    Ok(tx.execute(
+        "DELETE FROM api_keys WHERE key_id =
+           (SELECT key_id FROM api_keys WHERE revoked_at IS NOT NULL ORDER BY revoked_at LIMIT 1)",
+        (),
+    )?)
 }
 
 const LAST_ADMIN: AuthError = AuthError::Conflict {
@@ -307,7 +317,7 @@ impl Auth {
         let (key_id, secret) = (format!("rk_{}", id()?), secret()?);
         self.change(|tx, view, now| {
             let owner = view.owner_row(by).ok_or(USER)?;
-            if view.directory.keys.values().filter(|key| !key.revoked).count() >= MAX_KEYS {
+            if view.directory.keys.len() >= MAX_KEYS && forget_revoked_key(tx)? == 0 {
                 return Err(AuthError::Conflict { code: "too_many_keys", message: "revoke a key first" });
             }
             tx.execute(
@@ -344,9 +354,15 @@ impl Auth {
     /// A new key signs from now on; the one before verifies until its longest token has ended.
     ///
     /// # Errors
-    /// [`AuthError::Store`].
+    /// [`AuthError`].
     pub fn rotate_signing_key(&self) -> Result<String, AuthError> {
-        self.change(|tx, _, now| KeyRing::rotate(tx, now))
+        self.change(|tx, view, now| {
+            if view.keys.list().len() >= MAX_SIGNING_KEYS {
+                let message = "too many keys still verify: revoke one first";
+                return Err(AuthError::Conflict { code: "too_many_keys", message });
+            }
+            KeyRing::rotate(tx, now)
+        })
     }
 
     /// Refuses every token that this key signed, from now on; a new key signs if it was the one that does.
