@@ -88,6 +88,14 @@ pub fn post(address: SocketAddr, path: &str, body: &str) -> std::io::Result<Answ
     request(address, "POST", path, body)
 }
 
+/// DELETE `path`.
+///
+/// # Errors
+/// When the server cannot be reached or hangs up.
+pub fn delete(address: SocketAddr, path: &str) -> std::io::Result<Answer> {
+    request(address, "DELETE", path, "")
+}
+
 fn request(address: SocketAddr, method: &str, path: &str, body: &str) -> std::io::Result<Answer> {
     request_as(address, None, method, path, body)
 }
@@ -112,13 +120,24 @@ pub fn request_as(
         "{method} {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\nContent-Type: application/json\r\n\
          {credential}Content-Length: {length}\r\n\r\n{body}"
     )?;
-    let mut text = Vec::new();
-    stream.read_to_end(&mut text)?;
-    let text = String::from_utf8_lossy(&text);
+    let mut stream = BufReader::new(stream);
+    let (mut head, mut length) = (String::new(), None);
+    while !head.ends_with("\r\n\r\n") {
+        let at = head.len();
+        if stream.read_line(&mut head)? == 0 {
+            break;
+        }
+        let (name, value) = head[at..].split_once(':').unwrap_or_default();
+        if name.eq_ignore_ascii_case("content-length") {
+            length = value.trim().parse().ok();
+        }
+    }
     let bad = || std::io::Error::other("no HTTP answer");
-    let status = text.split(' ').nth(1).and_then(|status| status.parse().ok()).ok_or_else(bad)?;
-    let body = text.split_once("\r\n\r\n").map_or("", |(_, body)| body);
-    Ok(Answer { status, body: serde_json::from_str(body).unwrap_or(Value::Null) })
+    let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).ok_or_else(bad)?;
+    let mut body = Vec::new();
+    // Some servers say how long it is and keep the connection all the same.
+    stream.take(length.unwrap_or(u64::MAX)).read_to_end(&mut body)?;
+    Ok(Answer { status, body: serde_json::from_slice(&body).unwrap_or(Value::Null) })
 }
 
 /// One server-sent event.

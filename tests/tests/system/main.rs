@@ -18,6 +18,7 @@ mod limits;
 mod look;
 mod nodes;
 mod orders;
+mod page;
 mod park;
 mod places;
 mod power;

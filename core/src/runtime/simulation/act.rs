@@ -3,6 +3,7 @@
 use ringfence_ipc::journal::{ControlKind, ControlRecord, Note};
 use ringfence_ipc::msg::{
     Intent, IntentKind, OperatorExt, OrderType, Quote, ReportKind, Side, Tif, Trade, Words, intent_flags,
+    kind, kind_of,
 };
 use ringfence_ipc::reason::{Mode, Scope};
 
@@ -295,7 +296,11 @@ impl World {
     fn ask_garbage(&mut self, who: usize, rng: &mut Rng) -> Check {
         let mut words: Words = Intent::limit(0, Side::Buy, 1, 1, self.key(rng), self.now_ns).encode();
         match rng.below(3) {
-            0 => words[0] = rng.next(),
+            0 => {
+                words[0] = rng.next();
+                // A node's value is no intent: it gets no answer, whatever it is.
+                words[0] ^= u64::from(kind_of(&words) == kind::NODE_UPDATE);
+            }
             1 => words[0] |= 0x80 << (8 * rng.below(5)),
             _ => words.iter_mut().skip(1).for_each(|word| *word = rng.next()),
         }
