@@ -86,8 +86,8 @@ impl Auth {
                 "UPDATE families SET revoked_at = ?2, revoked_for = 'too many sessions'
                  WHERE user = ?1 AND revoked_at IS NULL AND id NOT IN
                    (SELECT id FROM families WHERE user = ?1 AND revoked_at IS NULL
-                    ORDER BY id = ?4 DESC, created_at DESC LIMIT ?3)",
-                (row, now, MAX_FAMILIES_PER_USER, &family),
+                    ORDER BY rowid DESC LIMIT ?3)",
+                (row, now, MAX_FAMILIES_PER_USER),
             )?;
             Ok(())
         })?;

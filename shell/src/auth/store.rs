@@ -36,8 +36,8 @@ const MIGRATIONS: &[&str] = &["
         expires_at INTEGER NOT NULL,
         revoked_at INTEGER,
         revoked_for TEXT
-    ) STRICT, WITHOUT ROWID;
-    CREATE INDEX families_of_user ON families (user, created_at);
+    ) STRICT;
+    CREATE INDEX families_of_user ON families (user);
     CREATE TABLE api_keys (
         key_id TEXT PRIMARY KEY,
         user INTEGER NOT NULL REFERENCES users (id) ON DELETE CASCADE,
