@@ -2,11 +2,14 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use ringfence_ipc::msg::AccountId;
 
-/// The shell's configuration. Authentication is off, so only loopback addresses may be bound.
+use crate::auth::Auth;
+
+/// The shell's configuration. While authentication is off, only loopback addresses may be bound.
 #[derive(Clone, Debug)]
 pub struct ShellConfig {
     /// Where HTTP is served; port 0 takes a free one.
@@ -31,6 +34,8 @@ pub struct ShellConfig {
     pub market_symbol: Option<String>,
     /// A market without an event for this long is stale.
     pub stale_after: Duration,
+    /// Who may do what; none: authentication is off.
+    pub auth: Option<Arc<Auth>>,
 }
 
 impl ShellConfig {
@@ -50,6 +55,7 @@ impl ShellConfig {
             market_source: "sim".to_owned(),
             market_symbol: None,
             stale_after: Duration::from_secs(5),
+            auth: None,
         }
     }
 }

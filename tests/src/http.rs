@@ -97,13 +97,28 @@ pub fn delete(address: SocketAddr, path: &str) -> std::io::Result<Answer> {
 }
 
 fn request(address: SocketAddr, method: &str, path: &str, body: &str) -> std::io::Result<Answer> {
+    request_as(address, None, method, path, body)
+}
+
+/// A request with one more header: who asks.
+///
+/// # Errors
+/// When the server cannot be reached or hangs up.
+pub fn request_as(
+    address: SocketAddr,
+    credential: Option<(&str, &str)>,
+    method: &str,
+    path: &str,
+    body: &str,
+) -> std::io::Result<Answer> {
+    let credential = credential.map_or(String::new(), |(name, value)| format!("{name}: {value}\r\n"));
     let mut stream = TcpStream::connect(address)?;
     stream.set_read_timeout(Some(PATIENCE))?;
     let length = body.len();
     write!(
         stream,
         "{method} {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\nContent-Type: application/json\r\n\
-         Content-Length: {length}\r\n\r\n{body}"
+         {credential}Content-Length: {length}\r\n\r\n{body}"
     )?;
     let mut stream = BufReader::new(stream);
     let (mut head, mut length) = (String::new(), None);
@@ -149,11 +164,19 @@ impl Stream {
     /// When the shell does not stream.
     #[must_use]
     pub fn open(address: SocketAddr, last_id: Option<u64>) -> Self {
+        Self::open_at(address, "/api/stream", last_id)
+    }
+
+    /// The same at this path, which may hold a ticket.
+    ///
+    /// # Panics
+    /// When the shell does not stream.
+    #[must_use]
+    pub fn open_at(address: SocketAddr, path: &str, last_id: Option<u64>) -> Self {
         let mut stream = TcpStream::connect(address).expect("the shell listens");
         stream.set_read_timeout(Some(Duration::from_millis(20))).expect("a timeout can be set");
         let resume = last_id.map_or(String::new(), |id| format!("Last-Event-ID: {id}\r\n"));
-        write!(stream, "GET /api/stream HTTP/1.1\r\nHost: {address}\r\n{resume}\r\n")
-            .expect("the shell reads");
+        write!(stream, "GET {path} HTTP/1.1\r\nHost: {address}\r\n{resume}\r\n").expect("the shell reads");
         let mut opened = Self { reader: BufReader::new(stream), text: VecDeque::new() };
         let mut head = String::new();
         await_that("the stream begins", PATIENCE, || {

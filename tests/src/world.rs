@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use ringfence_core::config::{
-    CacheConfig, CapacityConfig, ClientConfig, CoreConfig, JournalConfig, Limits, OperatorConfig, PaperModel,
-    ShellSection, StormConfig, StrategyConfig, SymbolConfig, VenueKind, Wait,
+    AuthSection, CacheConfig, CapacityConfig, ClientConfig, CoreConfig, JournalConfig, Limits,
+    OperatorConfig, PaperModel, ShellSection, StormConfig, StrategyConfig, SymbolConfig, VenueKind, Wait,
 };
 use ringfence_core::runtime::Core;
 use ringfence_core::summary::Summary;
@@ -203,6 +203,7 @@ fn small(data_dir: PathBuf, run_dir: PathBuf) -> CoreConfig {
         storm: StormConfig::default(),
         kill_cancels_orders: true,
         shell: ShellSection::default(),
+        auth: AuthSection::default(),
         accounts: Vec::new(),
         operator: OperatorConfig::default(),
         symbols: vec![SymbolConfig {

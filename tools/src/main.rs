@@ -1,5 +1,6 @@
 //! The one Ringfence binary: it starts itself as every process of the product.
 
+mod auth_cmd;
 mod child;
 mod config_cmd;
 mod core_cmd;

@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use crate::gate::Capacity;
 use crate::journal::JournalOptions;
 
+mod auth;
 mod cache;
 mod guard;
 pub mod keys;
@@ -27,6 +28,7 @@ mod tests;
 mod text;
 mod unit;
 
+pub use auth::AuthSection;
 pub use cache::CacheConfig;
 pub use guard::{Levels, OnDisconnect, OnOperatorGone, OperatorConfig, StormConfig};
 pub use limits::Limits;
@@ -131,6 +133,9 @@ pub struct CoreConfig {
     /// The shell: HTTP and the market source.
     #[serde(default)]
     pub shell: ShellSection,
+    /// Who may use the shell.
+    #[serde(default)]
+    pub auth: AuthSection,
     /// Accounts with limits of their own.
     #[serde(default, rename = "account")]
     pub accounts: Vec<AccountConfig>,
@@ -523,6 +528,12 @@ impl CoreConfig {
     #[must_use]
     pub fn counters_path(&self) -> PathBuf {
         self.run_dir.join("counters")
+    }
+
+    /// Users, sessions and keys of the shell.
+    #[must_use]
+    pub fn auth_path(&self) -> PathBuf {
+        self.data_dir.join("auth.db")
     }
 
     /// The archive directory.

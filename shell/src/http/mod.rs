@@ -1,9 +1,12 @@
 //! The HTTP edge: routes, what guards them, and what every answer has in common.
 
+mod access;
+mod auth;
 mod body;
 mod gate;
 mod guard;
 mod json;
+mod lease;
 mod limits;
 mod listener;
 mod metrics;
@@ -13,10 +16,12 @@ mod page;
 mod problem;
 mod read;
 mod reconcile;
+mod routes;
 mod stream;
 
+use std::collections::HashSet;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 
 use axum::Router;
@@ -25,16 +30,18 @@ use axum::extract::{Request, State};
 use axum::http::{Response, StatusCode};
 use axum::middleware::{self, Next};
 use axum::response::IntoResponse;
-use axum::routing::{MethodRouter, get, post};
 use tokio::sync::watch;
 
+use crate::auth::Auth;
 use crate::gateway::Gateway;
 use metrics::Metrics;
 use problem::Problem;
 use stream::Streams;
 
+pub use access::{Access, Peer};
 pub use body::MAX_BODY_BYTES;
 pub use listener::{MAX_CONNECTIONS, serve};
+pub use routes::{Row, rows};
 pub use stream::MAX_STREAMS;
 
 /// How long a request may take, its body included.
@@ -51,6 +58,7 @@ pub struct App {
     socket: PathBuf,
     market_source: String,
     market_symbol: Option<String>,
+    auth: Option<Arc<Auth>>,
 }
 
 /// Returns once the application closes.
@@ -70,6 +78,8 @@ pub struct AppConfig {
     pub market_source: String,
     /// The symbol of `/api/market` without one; none: the first.
     pub market_symbol: Option<String>,
+    /// Who may do what; none: authentication is off.
+    pub auth: Option<Arc<Auth>>,
 }
 
 impl App {
@@ -89,6 +99,7 @@ impl App {
                 socket: config.socket,
                 market_source: config.market_source,
                 market_symbol: config.market_symbol,
+                auth: config.auth,
             }
         })
     }
@@ -122,48 +133,9 @@ pub fn understands_order(body: &[u8], form: bool) -> bool {
     orders::understands(body, form)
 }
 
-/// Every route. Metrics know no other name than these.
-fn routes() -> [(&'static str, MethodRouter<Arc<App>>); 29] {
-    [
-        ("/", get(page::index)),
-        ("/app.js", get(page::script)),
-        ("/chart.js", get(page::chart)),
-        ("/style.css", get(page::style)),
-        ("/icon.svg", get(page::icon)),
-        ("/health", get(read::alive)),
-        ("/metrics", get(metrics::metrics)),
-        ("/api/health", get(read::health)),
-        ("/api/config", get(read::config)),
-        ("/api/symbols", get(read::symbols)),
-        ("/api/market", get(read::market)),
-        ("/api/account", get(read::account)),
-        ("/api/positions", get(read::positions)),
-        ("/api/gate", get(gate::gate)),
-        ("/api/config/reload", post(limits::reload)),
-        ("/api/reconcile", get(reconcile::reconcile)),
-        ("/api/limits", get(limits::limits).post(limits::set)),
-        ("/api/order", post(orders::place)),
-        ("/api/cancel", post(orders::cancel)),
-        ("/api/cancel_all", post(operate::cancel_all)),
-        ("/api/kill", post(operate::kill)),
-        ("/api/rearm", post(operate::rearm)),
-        ("/api/mode", get(operate::get_mode).post(operate::mode)),
-        ("/api/orders", get(orders::recent)),
-        ("/api/orders_state", get(orders::orders_state)),
-        ("/api/order_state", get(orders::order_state)),
-        ("/api/stream", get(stream::stream)),
-        ("/api/execution/ping", get(read::ping)),
-        ("/favicon.ico", get(page::icon)),
-    ]
-}
-
 /// The whole edge over `app`.
 pub fn router(app: Arc<App>) -> Router {
-    let mut router = Router::new();
-    for (path, methods) in routes() {
-        router = router.route(path, methods);
-    }
-    router
+    routes::routed(routes::rows(), &app)
         .fallback(page::fallback)
         .method_not_allowed_fallback(page::wrong_method)
         .layer(middleware::from_fn_with_state(Arc::clone(&app), edge))
@@ -172,46 +144,18 @@ pub fn router(app: Arc<App>) -> Router {
 
 /// A bounded label: paths that are no route share one.
 fn route_name(path: &str) -> &'static str {
-    ROUTE_NAMES.iter().find(|name| **name == path).copied().unwrap_or("other")
+    static NAMES: LazyLock<HashSet<&'static str>> =
+        LazyLock::new(|| routes::rows().iter().map(|row| row.path).collect());
+    NAMES.get(path).copied().unwrap_or("other")
 }
-
-const ROUTE_NAMES: [&str; 29] = [
-    "/",
-    "/app.js",
-    "/chart.js",
-    "/style.css",
-    "/icon.svg",
-    "/favicon.ico",
-    "/health",
-    "/metrics",
-    "/api/health",
-    "/api/config",
-    "/api/symbols",
-    "/api/market",
-    "/api/account",
-    "/api/positions",
-    "/api/gate",
-    "/api/config/reload",
-    "/api/reconcile",
-    "/api/limits",
-    "/api/order",
-    "/api/cancel",
-    "/api/cancel_all",
-    "/api/kill",
-    "/api/rearm",
-    "/api/mode",
-    "/api/orders",
-    "/api/orders_state",
-    "/api/order_state",
-    "/api/stream",
-    "/api/execution/ping",
-];
 
 /// Around every request: guard, deadline, headers, metrics.
 async fn edge(State(app): State<Arc<App>>, request: Request, next: Next) -> Response<Body> {
     let began = Instant::now();
     let (method, route) = (request.method().clone(), route_name(request.uri().path()));
-    let mut response = match guard::check(&request) {
+    // With authentication on, a web page of anybody else has no credentials to use.
+    let admitted = if app.auth.is_some() { access::admit(&app, &request) } else { guard::check(&request) };
+    let mut response = match admitted {
         Err(problem) => problem.into_response(),
         Ok(()) => match tokio::time::timeout(REQUEST_WITHIN, next.run(request)).await {
             Ok(response) => response,
@@ -222,16 +166,4 @@ async fn edge(State(app): State<Arc<App>>, request: Request, next: Next) -> Resp
     guard::secure(&mut response);
     app.metrics.observe(&method, route, response.status(), began.elapsed());
     response
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_route_has_a_name_in_metrics() {
-        for (path, _) in routes() {
-            assert!(ROUTE_NAMES.contains(&path), "{path}");
-        }
-    }
 }

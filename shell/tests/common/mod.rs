@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot set up must fail")]
 #![allow(dead_code, reason = "every test file uses its own part")]
 
+pub mod desk;
 mod gate;
 
 use std::io::{BufRead, BufReader, Read, Write};
@@ -14,6 +15,7 @@ use std::time::{Duration, Instant};
 use ringfence_ipc::journal::{Record, StrategyRecord};
 use ringfence_ipc::market::MarketView;
 use ringfence_ipc::symbol::Symbol;
+use ringfence_shell::auth::Auth;
 use ringfence_shell::gateway::pump::{self, LinkError, Pump};
 use ringfence_shell::gateway::{Gateway, Settings};
 use ringfence_shell::http::{self, App, AppConfig};
@@ -48,6 +50,10 @@ fn name(text: &[u8]) -> [u8; 24] {
 }
 
 pub fn start() -> Shell {
+    start_with(None)
+}
+
+pub fn start_with(auth: Option<Arc<Auth>>) -> Shell {
     let (journal, records) = mpsc::channel();
     let switches = Arc::new(Switches::default());
     let mut gate = Some(MemoryGate::new(journal, Arc::clone(&switches)));
@@ -88,6 +94,7 @@ pub fn start() -> Shell {
         socket: "/nonexistent.sock".into(),
         market_source: "sim".into(),
         market_symbol: None,
+        auth,
     };
     let app = App::new(Arc::clone(&gateway), config);
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on must fail")]
 
 mod absence;
+mod auth;
 mod checkpoints;
 mod config;
 mod g12_lives;
