@@ -13,6 +13,8 @@ pub mod config;
 pub mod gate;
 #[cfg(feature = "io")]
 pub mod journal;
+#[cfg(feature = "sim")]
+pub mod reconcile;
 #[cfg(feature = "io")]
 pub mod runtime;
 #[cfg(feature = "io")]

@@ -9,7 +9,7 @@ use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use crate::connection::Connection;
-pub use crate::connection::{AttachError, AttachOptions, ControlError};
+pub use crate::connection::{AttachError, AttachOptions, ControlError, MAX_ANSWER_BYTES};
 use crate::handshake::{ControlDone, ControlRequest, Role, Ticket};
 use crate::layout;
 use crate::market::MarketReader;
@@ -326,6 +326,15 @@ impl Client {
     /// [`ControlError`]; other roles are thrown out.
     pub fn control(&mut self, request: ControlRequest) -> Result<ControlDone, ControlError> {
         self.connection.control(request)
+    }
+
+    /// Compares the gate's books with what its venue says it has: the report as JSON, or with `snapshot` only what the
+    /// venue says. Operator role only. Blocks until the gate has answered, up to half a minute; changes nothing.
+    ///
+    /// # Errors
+    /// [`ControlError`]; other roles are thrown out.
+    pub fn reconcile(&mut self, snapshot: bool) -> Result<Vec<u8>, ControlError> {
+        self.connection.reconcile(snapshot)
     }
 
     /// Gate time, ns; no syscall.

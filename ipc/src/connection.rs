@@ -106,6 +106,9 @@ pub enum ControlError {
     /// Limits stand as they stood: what is wrong with the limit or the file, in words.
     #[error("{0}")]
     Config(String),
+    /// There is nothing to compare: why, in words.
+    #[error("{0}")]
+    Reconcile(String),
     /// The connection broke, or this role may not ask: whether anything changed, the journal tells.
     #[error(transparent)]
     Connection(#[from] AttachError),
@@ -113,6 +116,11 @@ pub enum ControlError {
 
 /// How long the gate may take to answer a control request.
 const CONTROL_PATIENCE: Duration = Duration::from_secs(5);
+
+/// How long a comparison may take: the journal is read from its last checkpoint.
+const RECONCILE_PATIENCE: Duration = Duration::from_secs(30);
+/// The longest answer to a reconciliation that is put together, bytes.
+pub const MAX_ANSWER_BYTES: usize = 64 << 20;
 
 /// A live attachment.
 pub(crate) struct Connection {
@@ -210,6 +218,33 @@ impl Connection {
                 Err(error.into())
             }
         }
+    }
+
+    /// Asks for a comparison with the venue, and puts the parts of the answer together.
+    pub(crate) fn reconcile(&self, snapshot: bool) -> Result<Vec<u8>, ControlError> {
+        let request = Packet::Control(ControlRequest::Reconcile { snapshot });
+        socket::send(self.socket.as_fd(), &request, &[])
+            .map_err(|error| AttachError::from(SocketError::Io(error)))?;
+        let deadline = Instant::now() + RECONCILE_PATIENCE;
+        let mut json = Vec::new();
+        let broken = loop {
+            match receive(self.socket.as_fd(), deadline).map(|answer| answer.0) {
+                Ok(Packet::Reconciled { part, .. }) if json.len() + part.len() > MAX_ANSWER_BYTES => {
+                    break AttachError::Silent("expected a shorter answer");
+                }
+                Ok(Packet::Reconciled { last, part }) => {
+                    json.extend(part);
+                    if last {
+                        return Ok(json);
+                    }
+                }
+                Ok(Packet::ReconcileRefused { text }) => return Err(ControlError::Reconcile(text)),
+                Ok(_) => break AttachError::Silent("expected the answer to a reconciliation"),
+                Err(error) => break error,
+            }
+        };
+        let _ = rustix::net::shutdown(&*self.socket, rustix::net::Shutdown::Both);
+        Err(broken.into())
     }
 
     /// Asks the control thread about a node and waits for its answer: a series, or why not.

@@ -139,6 +139,10 @@ named! {
         Parks = 42, "parks";
         /// Of these sleeps: ended by somebody who brought work, not by themselves.
         ParksWoken = 43, "parks_woken";
+        /// Alarm: reports that took an order beyond its quantity. Booked all the same.
+        Overfills = 44, "overfills";
+        /// Alarm: fills for an order that the gate does not know (any more): journalled, in no position.
+        StrayFills = 45, "stray_fills";
 
         // The control thread.
         /// Gauge: clients attached.

@@ -159,6 +159,8 @@ code_enum! {
         LostBeforeSend = 85, "LOST_BEFORE_SEND";
         /// Venue: cancelled as asked.
         CancelRequested = 86, "CANCEL_REQUESTED";
+        /// Alarm: more was filled than the order asked for. Booked; its strategy may only reduce until an operator says otherwise.
+        Overfill = 87, "OVERFILL";
     }
 }
 

@@ -2,6 +2,7 @@
 // Numbers are shown, never computed with: what counts is decided by the gate.
 
 import { drawChart } from "/chart.js";
+import { authorised, streamAddress } from "/login.js";
 
 const $ = (id) => document.getElementById(id);
 const KEEP_FILLS = 200, KEEP_CLOSED = 200, CHART_MS = 5 * 60_000, POLL_MS = 2_000;
@@ -144,9 +145,13 @@ const on = {
   account(data) { positions = data.positions.items; touch("positions"); },
 };
 
-function connect() {
+async function connect() {
   stream?.close();
-  stream = new EventSource(lastId === null ? "/api/stream?snapshot=1" : `/api/stream?last_id=${lastId}`);
+  try {
+    stream = new EventSource(await streamAddress(lastId === null ? "/api/stream?snapshot=1" : `/api/stream?last_id=${lastId}`));
+  } catch {
+    return lost();
+  }
   stream.onopen = () => { linkUp = true; lostSince = null; touch("link"); };
   for (const [name, handle] of Object.entries(on)) {
     stream.addEventListener(name, (event) => {
@@ -171,21 +176,21 @@ function lost() {
   linkUp = false;
   lostSince ??= new Date();
   touch("link");
-  stream.close();
+  stream?.close();
   retry ??= setTimeout(() => { retry = null; connect(); }, 1_000);
 }
 
 // ---- asking ----
 async function ask(path, body) {
-  const options = { signal: AbortSignal.timeout(8_000) };
+  const options = {};
   if (body) Object.assign(options, { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body) });
-  const began = performance.now(), response = await fetch(path, options);
+  const began = performance.now(), response = await authorised(path, options);
   return { ok: response.ok, status: response.status, data: await response.json(), ms: performance.now() - began };
 }
 
 async function loadFills() {
   const { data } = await ask("/api/orders");
-  fills = data.items.filter((event) => event.type === "fill");
+  fills = (data.items ?? []).filter((event) => event.type === "fill");
   touch("fills");
 }
 
@@ -341,7 +346,7 @@ async function poll() {
   try {
     const [gate, held] = await Promise.all([ask("/api/gate"), ask("/api/positions")]);
     gateUp = gate.ok && gate.data.connected;
-    positions = held.data.items;
+    positions = held.data.items ?? [];
     if (gate.ok) drawGate(gate.data);
     touch("positions", "link");
   } catch {

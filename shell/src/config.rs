@@ -2,13 +2,15 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use ringfence_ipc::msg::AccountId;
 
 use crate::audit::AuditOptions;
+use crate::auth::Auth;
 
-/// The shell's configuration. Authentication is off, so only loopback addresses may be bound.
+/// The shell's configuration. While authentication is off, only loopback addresses may be bound.
 #[derive(Clone, Debug)]
 pub struct ShellConfig {
     /// Where HTTP is served; port 0 takes a free one.
@@ -35,6 +37,8 @@ pub struct ShellConfig {
     pub stale_after: Duration,
     /// The audit log.
     pub audit: AuditOptions,
+    /// Who may do what; none: authentication is off.
+    pub auth: Option<Arc<Auth>>,
 }
 
 impl ShellConfig {
@@ -56,6 +60,7 @@ impl ShellConfig {
             market_source: "sim".to_owned(),
             market_symbol: None,
             stale_after: Duration::from_secs(5),
+            auth: None,
         }
     }
 }

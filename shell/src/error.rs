@@ -9,7 +9,8 @@ use std::path::PathBuf;
 pub enum ShellError {
     /// Without authentication nobody else may reach the gate.
     #[error(
-        "refusing to serve on {0}: authentication is off, so only loopback addresses (127.0.0.1, [::1]) are allowed"
+        "refusing to serve on {0}: authentication is off, so only loopback addresses (127.0.0.1, [::1]) are allowed; bind one of them, or \
+         switch authentication on (auth.enabled = true)"
     )]
     NotLoopback(SocketAddr),
     /// The address cannot be bound.

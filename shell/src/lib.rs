@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 pub mod audit;
+pub mod auth;
 mod config;
 mod error;
 pub mod feed;

@@ -31,7 +31,7 @@ pub async fn serve(
     ready: impl FnOnce(SocketAddr),
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), ShellError> {
-    if !config.bind.ip().is_loopback() {
+    if config.auth.is_none() && !config.bind.ip().is_loopback() {
         return Err(ShellError::NotLoopback(config.bind));
     }
     raise_descriptor_limit();
@@ -62,13 +62,18 @@ pub async fn serve(
         Arc::clone(&gateway),
         AppConfig {
             counters_path: config.counters_path,
+            socket: config.socket,
             market_source: config.market_source,
             market_symbol: config.market_symbol,
             audit,
+            auth: config.auth.clone(),
         },
     );
     let router = http::router(Arc::clone(&app));
     let serving = tokio::spawn(http::serve(listener, router, app.closing()));
+    if let Some(auth) = config.auth {
+        tokio::spawn(auth.keep());
+    }
     let sampling = async {
         loop {
             tokio::select! {

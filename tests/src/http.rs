@@ -88,22 +88,56 @@ pub fn post(address: SocketAddr, path: &str, body: &str) -> std::io::Result<Answ
     request(address, "POST", path, body)
 }
 
+/// DELETE `path`.
+///
+/// # Errors
+/// When the server cannot be reached or hangs up.
+pub fn delete(address: SocketAddr, path: &str) -> std::io::Result<Answer> {
+    request(address, "DELETE", path, "")
+}
+
 fn request(address: SocketAddr, method: &str, path: &str, body: &str) -> std::io::Result<Answer> {
+    request_as(address, None, method, path, body)
+}
+
+/// A request with one more header: who asks.
+///
+/// # Errors
+/// When the server cannot be reached or hangs up.
+pub fn request_as(
+    address: SocketAddr,
+    credential: Option<(&str, &str)>,
+    method: &str,
+    path: &str,
+    body: &str,
+) -> std::io::Result<Answer> {
+    let credential = credential.map_or(String::new(), |(name, value)| format!("{name}: {value}\r\n"));
     let mut stream = TcpStream::connect(address)?;
     stream.set_read_timeout(Some(PATIENCE))?;
     let length = body.len();
     write!(
         stream,
         "{method} {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\nContent-Type: application/json\r\n\
-         Content-Length: {length}\r\n\r\n{body}"
+         {credential}Content-Length: {length}\r\n\r\n{body}"
     )?;
-    let mut text = Vec::new();
-    stream.read_to_end(&mut text)?;
-    let text = String::from_utf8_lossy(&text);
+    let mut stream = BufReader::new(stream);
+    let (mut head, mut length) = (String::new(), None);
+    while !head.ends_with("\r\n\r\n") {
+        let at = head.len();
+        if stream.read_line(&mut head)? == 0 {
+            break;
+        }
+        let (name, value) = head[at..].split_once(':').unwrap_or_default();
+        if name.eq_ignore_ascii_case("content-length") {
+            length = value.trim().parse().ok();
+        }
+    }
     let bad = || std::io::Error::other("no HTTP answer");
-    let status = text.split(' ').nth(1).and_then(|status| status.parse().ok()).ok_or_else(bad)?;
-    let body = text.split_once("\r\n\r\n").map_or("", |(_, body)| body);
-    Ok(Answer { status, body: serde_json::from_str(body).unwrap_or(Value::Null) })
+    let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).ok_or_else(bad)?;
+    let mut body = Vec::new();
+    // Some servers say how long it is and keep the connection all the same.
+    stream.take(length.unwrap_or(u64::MAX)).read_to_end(&mut body)?;
+    Ok(Answer { status, body: serde_json::from_slice(&body).unwrap_or(Value::Null) })
 }
 
 /// One server-sent event.
@@ -130,11 +164,19 @@ impl Stream {
     /// When the shell does not stream.
     #[must_use]
     pub fn open(address: SocketAddr, last_id: Option<u64>) -> Self {
+        Self::open_at(address, "/api/stream", last_id)
+    }
+
+    /// The same at this path, which may hold a ticket.
+    ///
+    /// # Panics
+    /// When the shell does not stream.
+    #[must_use]
+    pub fn open_at(address: SocketAddr, path: &str, last_id: Option<u64>) -> Self {
         let mut stream = TcpStream::connect(address).expect("the shell listens");
         stream.set_read_timeout(Some(Duration::from_millis(20))).expect("a timeout can be set");
         let resume = last_id.map_or(String::new(), |id| format!("Last-Event-ID: {id}\r\n"));
-        write!(stream, "GET /api/stream HTTP/1.1\r\nHost: {address}\r\n{resume}\r\n")
-            .expect("the shell reads");
+        write!(stream, "GET {path} HTTP/1.1\r\nHost: {address}\r\n{resume}\r\n").expect("the shell reads");
         let mut opened = Self { reader: BufReader::new(stream), text: VecDeque::new() };
         let mut head = String::new();
         await_that("the stream begins", PATIENCE, || {

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use ringfence_core::config::{
-    AuditConfig, CacheConfig, CapacityConfig, ClientConfig, CoreConfig, JournalConfig, Limits,
+    AuditConfig, AuthSection, CacheConfig, CapacityConfig, ClientConfig, CoreConfig, JournalConfig, Limits,
     OperatorConfig, PaperModel, ShellSection, StormConfig, StrategyConfig, SymbolConfig, VenueKind, Wait,
 };
 use ringfence_core::runtime::Core;
@@ -204,6 +204,7 @@ fn small(data_dir: PathBuf, run_dir: PathBuf) -> CoreConfig {
         kill_cancels_orders: true,
         shell: ShellSection::default(),
         audit: AuditConfig::default(),
+        auth: AuthSection::default(),
         accounts: Vec::new(),
         operator: OperatorConfig::default(),
         symbols: vec![SymbolConfig {

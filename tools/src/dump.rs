@@ -8,6 +8,7 @@ use ringfence_ipc::journal::chained::ArchiveScan;
 use ringfence_ipc::journal::checkpoint::{Checkpoint, CheckpointError, Part, StrategyPart, SymbolPart};
 use ringfence_ipc::journal::{DecisionRecord, Record, SegmentDir, StrategyRecord};
 use ringfence_ipc::msg::{IntentKind, Key, OrderId, OrderType, Outcome, Report, ReportKind};
+use ringfence_ipc::reason::Reason;
 use ringfence_ipc::symbol::{Symbol, format_scaled};
 
 use crate::export;
@@ -113,6 +114,7 @@ impl Wanted {
                 ours
             }
             Record::Report(report) => self.orders.contains(&report.order_id),
+            Record::Stray(stray) => self.orders.contains(&stray.order_id),
             _ => false,
         }
     }
@@ -159,6 +161,12 @@ pub fn line(names: &Names, position: u64, record: &Record) -> String {
         }
         Record::Decision(d) => (d.now_ns, decision(names, d)),
         Record::Report(r) => (r.ts_ns, report(names, r)),
+        Record::Stray(s) => {
+            let (qty, price) = (names.qty(s.symbol, s.qty), names.price(s.symbol, s.price));
+            let (side, symbol) = (export::side(s.side), names.symbol(s.symbol));
+            let text = format!("STRAY      order {:#x} {side} {symbol} {qty} @ {price}", s.order_id);
+            (s.now_ns, format!("{text}, trade {}: in no position", s.trade_id))
+        }
         Record::Close(c) => {
             let hash: String = c.state_hash.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
             (c.now_ns, format!("close      state {hash}.., {} market events", c.market_events))
@@ -199,7 +207,8 @@ fn report(names: &Names, r: &Report) -> String {
     } else {
         String::new()
     };
-    let flags = [(r.late, " late"), (r.reentered, " re-entered")];
+    let overfill = r.reason == Reason::Overfill;
+    let flags = [(r.late, " late"), (r.reentered, " re-entered"), (overfill, " OVERFILL")];
     let flags: String = flags.iter().filter(|(set, _)| *set).map(|(_, name)| *name).collect();
     format!(
         "report     order {:#x} {} {}{fill}{flags}, now {} with {} filled and {} left",

@@ -34,6 +34,11 @@ pub fn json(position: u64, record: &Record) -> Value {
             "ask_price": mark.ask_price, "last_price": mark.last_price, "now_ns": mark.now_ns, "event": mark.event}),
         Record::Decision(decision) => decision_json(decision),
         Record::Report(report) => report_json(report),
+        Record::Stray(s) => {
+            json!({"kind": "stray", "order_id": s.order_id, "symbol": s.symbol, "side": side(s.side),
+            "last_qty": s.qty, "last_price": s.price, "cum_qty": s.cum_qty, "trade_id": s.trade_id,
+            "fee_e8": s.fee_e8, "key_low": s.key_low, "venue_ts_ns": s.venue_ts_ns, "now_ns": s.now_ns})
+        }
         Record::Close(close) => {
             let hash: String = close.state_hash.iter().map(|byte| format!("{byte:02x}")).collect();
             json!({"kind": "close", "now_ns": close.now_ns, "state_hash": hash, "market_events": close.market_events})

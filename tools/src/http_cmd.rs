@@ -80,11 +80,19 @@ pub fn cancel(args: &CancelArgs) -> anyhow::Result<()> {
 /// A refused order is an error: scripts see it in the exit code.
 pub fn post(to: &To, path: &str, body: &Value) -> anyhow::Result<Value> {
     let request = agent().post(format!("{}{path}", to.url)).header("content-type", "application/json");
-    answer(to, request.send(body.to_string().as_bytes()))
+    answer(to, identified(request).send(body.to_string().as_bytes()))
 }
 
 pub fn get(to: &To, path: &str) -> anyhow::Result<Value> {
-    answer(to, agent().get(format!("{}{path}", to.url)).call())
+    answer(to, identified(agent().get(format!("{}{path}", to.url))).call())
+}
+
+/// With the API key of the environment, if there is one. Never an argument: those are for everybody to see.
+fn identified<B>(request: ureq::RequestBuilder<B>) -> ureq::RequestBuilder<B> {
+    match std::env::var("RINGFENCE_API_KEY") {
+        Ok(key) if !key.is_empty() => request.header("x-api-key", key),
+        _ => request,
+    }
 }
 
 fn agent() -> ureq::Agent {

@@ -2,6 +2,7 @@
 
 mod audit_cmd;
 mod audit_orders;
+mod auth_cmd;
 mod child;
 mod config_cmd;
 mod core_cmd;
@@ -15,6 +16,7 @@ mod limits_cmd;
 mod look;
 mod operate_cmd;
 mod place;
+mod reconcile_cmd;
 mod replay_cmd;
 mod shell_cmd;
 mod stop;
@@ -69,6 +71,8 @@ enum Command {
     Config(config_cmd::ConfigCommand),
     /// Show the limits in force, or set one.
     Limits(limits_cmd::LimitsArgs),
+    /// Compare the gate's books with what its venue says it has; fails when they differ.
+    Reconcile(reconcile_cmd::ReconcileArgs),
     /// Read the journal of a run.
     #[command(subcommand)]
     Journal(journal_cmd::JournalCommand),
@@ -90,6 +94,11 @@ fn main() -> std::process::ExitCode {
         .init();
     let outcome = match Cli::parse().command {
         Command::Doctor(args) => match doctor::run(&args) {
+            Ok(true) => Ok(()),
+            Ok(false) => return std::process::ExitCode::FAILURE,
+            Err(error) => Err(error),
+        },
+        Command::Reconcile(args) => match reconcile_cmd::run(&args) {
             Ok(true) => Ok(()),
             Ok(false) => return std::process::ExitCode::FAILURE,
             Err(error) => Err(error),

@@ -13,6 +13,7 @@ use ringfence_shell::audit::AuditOptions;
 use ringfence_shell::feed::{PlayerConfig, SourceConfig, Speed, play};
 use ringfence_shell::{ShellConfig, serve};
 
+use crate::auth_cmd;
 use crate::config_cmd::{Set, source};
 use crate::{place, stop};
 
@@ -23,7 +24,7 @@ pub struct ShellArgs {
     /// The core's configuration file: says where its socket, journal and counters are.
     #[arg(long)]
     config: PathBuf,
-    /// Where to listen (loopback); short for `--set shell.bind=`.
+    /// Where to listen; short for `--set shell.bind=`.
     #[arg(long)]
     bind: Option<SocketAddr>,
     /// Write the address here once ready.
@@ -57,8 +58,11 @@ pub fn run(args: ShellArgs) -> anyhow::Result<()> {
         },
         speed: shell.speed.parse().map_err(|error| anyhow::anyhow!("`shell.speed`: {error}"))?,
     };
+    let bind: SocketAddr = shell.bind.parse().context("`shell.bind` must be ADDR:PORT")?;
+    let auth = auth_cmd::open(&core)?;
     let config = ShellConfig {
-        bind: shell.bind.parse().context("`shell.bind` must be ADDR:PORT")?,
+        auth,
+        bind,
         account: shell.account,
         manual_strategy: shell.manual_strategy.clone(),
         market_symbol: shell.market_symbol.clone(),

@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, bail, ensure};
 use clap::{Args, ValueEnum};
 use ringfence_core::config::{
-    ClientConfig, CoreConfig, JournalConfig, Levels, Limits, OperatorConfig, PaperModel, ShellSection,
-    StormConfig, StrategyConfig, SymbolConfig, VenueKind, Wait,
+    AuthSection, ClientConfig, CoreConfig, JournalConfig, Levels, Limits, OperatorConfig, PaperModel,
+    ShellSection, StormConfig, StrategyConfig, SymbolConfig, VenueKind, Wait,
 };
 use ringfence_ipc::counters::{Counter, CountersReader};
 use serde_json::Value;
@@ -52,7 +52,7 @@ pub struct UpArgs {
     /// End with one JSON line on standard output.
     #[arg(long)]
     json: bool,
-    /// Where the shell listens (default: 127.0.0.1:8080). Development mode: loopback only, no login.
+    /// Where the shell listens (default: 127.0.0.1:8080). Loopback only, unless `--set auth.enabled=true` asks for a login.
     #[arg(long, value_name = "ADDR:PORT")]
     bind: Option<SocketAddr>,
     /// CPU to pin the gate thread to.
@@ -154,8 +154,8 @@ impl Run {
         let config = source(&file, flags.clone()).load()?.config;
         let bind: SocketAddr = config.shell.bind.parse().context("`shell.bind` must be ADDR:PORT")?;
         ensure!(
-            bind.ip().is_loopback(),
-            "{bind} is not a loopback address: development mode has no login, so it serves this machine only"
+            config.auth.enabled || bind.ip().is_loopback(),
+            "{bind} is not a loopback address, and without a login only this machine is served: add --set auth.enabled=true"
         );
         if let Some(path) = &config.shell.replay {
             ensure!(path.is_file(), "{} is not a file: give --replay a recording", path.display());
@@ -243,6 +243,7 @@ fn development(data: &Path) -> anyhow::Result<CoreConfig> {
         paper: PaperModel::default(),
         shell: ShellSection::default(),
         audit: Default::default(),
+        auth: AuthSection::development(),
         accounts: Vec::new(),
         limits: Limits {
             max_order_notional: Some("1000000".into()),
@@ -309,10 +310,12 @@ impl Group {
             std::fs::metadata(&address).is_ok_and(|file| file.len() > 0)
         })?;
         if let Ok(address) = std::fs::read_to_string(&address) {
-            eprintln!(
-                "ringfence is up: http://{}  (development mode: loopback only, no login)",
-                address.trim()
-            );
+            let login = if config.auth.enabled {
+                "login needed"
+            } else {
+                "development mode: loopback only, no login"
+            };
+            eprintln!("ringfence is up: http://{}  ({login})", address.trim());
             eprintln!("data: {}   stop: Ctrl-C", config.data_dir.display());
         }
         Ok(Self { core, demo, shell, counters })

@@ -39,6 +39,7 @@ impl Past {
             Record::Decision(decision) => decision.now_ns,
             Record::Report(report) => report.ts_ns,
             Record::Mark(mark) => mark.now_ns,
+            Record::Stray(stray) => stray.now_ns,
             Record::Close(close) => close.now_ns,
             Record::Config(config) => config.now_ns,
             Record::Symbol { .. }
@@ -200,6 +201,7 @@ impl Replica {
         }
         body.part(Part::Past, 1)?;
         let past = PastPart { records: *records, last_ns: *last_ns, last_client: *last_client };
-        body.item(&past.encode())
+        body.item(&past.encode())?;
+        self.recovered.gate.save_strays(body)
     }
 }

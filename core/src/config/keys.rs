@@ -106,6 +106,9 @@ const fn scaled(measure: Measure, min: i64, max: i64) -> Kind {
 }
 
 const MS: Measure = Measure::Time(1_000_000);
+const S: Measure = Measure::Time(1_000_000_000);
+const PER_CALLER: Kind = count(1, 1_000_000);
+const CALLS_PER_S: Kind = scaled(Measure::Rate, 1, 1_000_000);
 const DAY_MS: i64 = 86_400_000;
 const HOUR: Measure = Measure::Time(3_600_000_000_000);
 const RETAIN: Kind = scaled(HOUR, 1, 24 * 36_500);
@@ -202,7 +205,7 @@ pub const KEYS: &[Key] = {
         key("storm.clear_checks", "clear_checks", count(0, 1_000_000), "10", Hot, "checks in a row that must be clear before StormGuard steps down"),
         key("storm.cooldown", "cooldown_ms", scaled(MS, 0, DAY_MS), "5 s", Hot, "shortest time in a state before it steps down"),
         key("storm.check_interval", "check_interval_ms", scaled(MS, 1, DAY_MS), "10 ms", Hot, "time between two checks"),
-        key("shell.bind", "bind", Kind::Text, "127.0.0.1:8080", Restart, "where HTTP is served; loopback"),
+        key("shell.bind", "bind", Kind::Text, "127.0.0.1:8080", Restart, "where HTTP is served; loopback unless `auth.enabled`"),
         key("shell.account", "account", ID, "0", Restart, "the account that HTTP users trade for"),
         key("shell.manual_strategy", "manual_strategy", Kind::Text, "manual", Restart, "the strategy HTTP orders are booked for unless they name one"),
         key("shell.market_symbol", "market_symbol", Kind::Text, "the first", Restart, "the symbol of `/api/market` without one"),
@@ -220,6 +223,23 @@ pub const KEYS: &[Key] = {
         key("audit.retain_api_key", "retain_api_key_h", RETAIN, "31536000 s", Restart, "how long records of API keys are kept, at least"),
         key("audit.retain_access", "retain_access_h", RETAIN, "1209600 s", Restart, "how long records of refused requests are kept, at least"),
         key("audit.retain_error", "retain_error_h", RETAIN, "2592000 s", Restart, "how long records of errors are kept, at least"),
+        key("auth.enabled", "enabled", Kind::Switch, "false", Restart, "requests need credentials"),
+        key("auth.issuer", "issuer", Kind::Text, "ringfence", Restart, "`iss` of every token"),
+        key("auth.audience", "audience", Kind::Text, "ringfence-api", Restart, "`aud` of every token"),
+        key("auth.access_lives", "access_lives_s", scaled(S, 60, 86_400), "3600 s", Restart, "how long an access token works"),
+        key("auth.refresh_lives", "refresh_lives_s", scaled(S, 3600, 366 * 86_400), "604800 s", Restart, "how long a refresh token works"),
+        key("auth.leeway", "leeway_s", scaled(S, 0, 30), "10 s", Restart, "how far the clocks of token holders may differ"),
+        key("auth.key_lives", "key_lives_s", scaled(S, 3600, 366 * 86_400), "2592000 s", Restart, "a signing key of this age is replaced"),
+        key("auth.hashes_at_once", "hashes_at_once", count(1, 64), "2", Restart, "password hashes computed at once; 19 MiB each"),
+        key("auth.public_metrics", "public_metrics", Kind::Switch, "true", Restart, "`/metrics` needs no credentials"),
+        key("auth.request_capacity", "request_capacity", PER_CALLER, "100", Restart, "requests at once, of a key, user or address"),
+        key("auth.request_rate", "request_rate", CALLS_PER_S, "10 /s", Restart, "requests, sustained"),
+        key("auth.cancel_capacity", "cancel_capacity", PER_CALLER, "100", Restart, "cancels and kills at once"),
+        key("auth.cancel_rate", "cancel_rate", CALLS_PER_S, "10 /s", Restart, "cancels and kills, sustained"),
+        key("auth.address_capacity", "address_capacity", PER_CALLER, "400", Restart, "anything at once from one address, before its credentials are looked at"),
+        key("auth.address_rate", "address_rate", CALLS_PER_S, "100 /s", Restart, "anything from one address, sustained"),
+        key("auth.login_capacity", "login_capacity", PER_CALLER, "10", Restart, "logins and refreshes at once from one address"),
+        key("auth.login_interval", "login_interval_ms", scaled(MS, 1, DAY_MS), "6 s", Restart, "time until one address may log in once more"),
         key("symbol[].name", "name", Kind::Text, "required", NewJournal, "name, e.g. `BTCUSDT`; ids count from 0 in the order of the list, which only grows at its end"),
         key("symbol[].tick", "tick", Kind::Step, "required", NewJournal, "smallest price step, in the currency"),
         key("symbol[].lot", "lot", Kind::Step, "required", NewJournal, "smallest quantity step, in the base asset"),

@@ -15,6 +15,7 @@ use crate::gate::Capacity;
 use crate::journal::JournalOptions;
 
 mod audit;
+mod auth;
 mod cache;
 mod guard;
 pub mod keys;
@@ -29,6 +30,7 @@ mod text;
 mod unit;
 
 pub use audit::AuditConfig;
+pub use auth::AuthSection;
 pub use cache::CacheConfig;
 pub use guard::{Levels, OnDisconnect, OnOperatorGone, OperatorConfig, StormConfig};
 pub use limits::Limits;
@@ -136,6 +138,9 @@ pub struct CoreConfig {
     /// The audit log.
     #[serde(default)]
     pub audit: AuditConfig,
+    /// Who may use the shell.
+    #[serde(default)]
+    pub auth: AuthSection,
     /// Accounts with limits of their own.
     #[serde(default, rename = "account")]
     pub accounts: Vec<AccountConfig>,
@@ -528,6 +533,12 @@ impl CoreConfig {
     #[must_use]
     pub fn counters_path(&self) -> PathBuf {
         self.run_dir.join("counters")
+    }
+
+    /// Users, sessions and keys of the shell.
+    #[must_use]
+    pub fn auth_path(&self) -> PathBuf {
+        self.data_dir.join("auth.db")
     }
 
     /// The archive directory.

@@ -15,6 +15,8 @@ use super::{ConfigError, CoreConfig};
 
 /// What every environment variable of ours begins with.
 const ENV_PREFIX: &str = "RINGFENCE_";
+/// How variables with secrets end: those are no configuration, and stay out of everything that may be printed.
+const SECRETS: [&str; 3] = ["_PASSWORD", "_SECRET", "_API_KEY"];
 /// Names that other programs of this kind use, the key each stands for, and the unit its bare number has.
 const ALIASES: [(&str, &str, &str); 2] = [
     ("HFT_EXPOSURE_MAX_SYMBOLS", "limits.exposure_max_symbols", ""),
@@ -72,7 +74,8 @@ impl ConfigSource {
     pub fn new(file: &Path) -> Self {
         let ours =
             |name: &str| name.starts_with(ENV_PREFIX) || ALIASES.iter().any(|(alias, ..)| *alias == name);
-        let environment = std::env::vars().filter(|(name, _)| ours(name)).collect();
+        let secret = |name: &str| SECRETS.iter().any(|end| name.ends_with(end));
+        let environment = std::env::vars().filter(|(name, _)| ours(name) && !secret(name)).collect();
         Self { file: Some(file.to_owned()), environment, flags: Vec::new() }
     }
 

@@ -185,14 +185,14 @@ impl Key {
                 Err(wrong(UnitError::Missing { units }))
             }
             (Kind::Money, Value::String(text)) => {
-                parse_amount(text, &assets.currency, MONEY_DECIMALS).map(Value::String).map_err(wrong)
+                parse_amount(text, &assets.currency, Some(MONEY_DECIMALS)).map(Value::String).map_err(wrong)
             }
             (Kind::Quantity, Value::String(text)) => {
                 let unit = assets.quantity(symbol);
-                let parsed = parse_amount(text, unit, 16).or_else(|error| {
+                let parsed = parse_amount(text, unit, None).or_else(|error| {
                     // "units" always says what is meant: so much of whatever symbol it is.
                     if symbol.is_none() {
-                        parse_amount(text, EACH, 16).map_err(|_| error)
+                        parse_amount(text, EACH, None).map_err(|_| error)
                     } else {
                         Err(error)
                     }

@@ -84,15 +84,18 @@ impl Measure {
     }
 }
 
-/// `"50000 USDT"` as the decimal text `50000`: an amount of `unit` with at most `decimals` decimals, not negative.
+/// `"50000 USDT"` as the decimal text `50000`: an amount of `unit`, not negative, that fits 64 bits with `decimals`
+/// decimals; none: with as many as it has, because how many it may have depends on what it is an amount of.
 ///
 /// # Errors
 /// [`UnitError`].
-pub fn parse_amount(text: &str, unit: &str, decimals: u8) -> Result<String, UnitError> {
+pub fn parse_amount(text: &str, unit: &str, decimals: Option<u8>) -> Result<String, UnitError> {
     let (number, found) = split(text);
     if found != unit {
         return Err(wrong_unit(text, found, unit.to_owned()));
     }
+    let written = number.trim_end_matches('0').split_once('.').map_or(0, |(_, decimals)| decimals.len());
+    let decimals = decimals.unwrap_or(u8::try_from(written).unwrap_or(u8::MAX));
     match parse_scaled(&number, decimals) {
         Ok(value) if value < 0 => Err(UnitError::Negative),
         Ok(_) => Ok(number),
@@ -275,8 +278,9 @@ mod tests {
 
     #[test]
     fn amounts_keep_their_digits_and_name_their_unit() {
-        assert_eq!(parse_amount("50_000.5 USDT", "USDT", 8), Ok("50000.5".into()));
-        assert_eq!(parse_amount("0.5BTC", "BTC", 8), Ok("0.5".into()));
+        assert_eq!(parse_amount("50_000.5 USDT", "USDT", Some(8)), Ok("50000.5".into()));
+        assert_eq!(parse_amount("0.5BTC", "BTC", None), Ok("0.5".into()));
+        assert_eq!(parse_amount("1000000000.50 BTC", "BTC", None), Ok("1000000000.50".into()));
         for (text, why) in [
             ("5", "the unit is missing: write the number and one of USDT"),
             ("5 EUR", "`EUR` is no unit of this key: write one of USDT"),
@@ -285,7 +289,7 @@ mod tests {
             ("99999999999999999999 USDT", "is too large"),
             ("USDT", "is no plain decimal number with a unit"),
         ] {
-            assert_eq!(parse_amount(text, "USDT", 2).unwrap_err().to_string(), why, "{text}");
+            assert_eq!(parse_amount(text, "USDT", Some(2)).unwrap_err().to_string(), why, "{text}");
         }
     }
 }

@@ -238,6 +238,10 @@ pub struct OrderView {
     pub qty: i64,
     /// Scaled quantity filled.
     pub cum_qty: i64,
+    /// Scaled price of the amend that waits for the venue.
+    pub amend_price: i64,
+    /// Scaled quantity of the amend that waits for the venue; 0: none does.
+    pub amend_qty: i64,
     /// Notional of its fills at 16 decimals, unsigned; the average price is this by `cum_qty * factor`.
     pub filled_notional_e16: i128,
     /// When it was accepted, gate time ns.
@@ -298,6 +302,17 @@ pub struct Totals {
 }
 
 impl Totals {
+    /// With one more position.
+    pub(super) fn with(self, p: PositionView) -> Self {
+        Self {
+            realised_e16: self.realised_e16.saturating_add(p.realised_e16),
+            unrealised_e16: self.unrealised_e16.saturating_add(p.unrealised_e16),
+            fees_e8: self.fees_e8.saturating_add(p.fees_e8),
+            gross_e16: self.gross_e16,
+            fills: self.fills + p.fills,
+        }
+    }
+
     /// Realised + unrealised - fees, at 16 decimals.
     #[must_use]
     pub const fn pnl_e16(&self) -> i128 {

@@ -1,7 +1,7 @@
 //! Journal records into state: recovery and replay, and every live record that is not a decision or report.
 
 use ringfence_ipc::journal::{DecisionRecord, LimitRecord, MarkRecord, Record, StrategyRecord};
-use ringfence_ipc::msg::{IntentKind, Outcome, Report, SymbolId, intent_flags};
+use ringfence_ipc::msg::{IntentKind, Outcome, Report, Side, SymbolId, intent_flags};
 use ringfence_ipc::reason::{LimitId, Scope};
 use ringfence_ipc::symbol::Symbol;
 
@@ -9,6 +9,7 @@ use super::limits::{
     DEFAULT_DEDUP_QUOTA, GlobalLimits, Notional, Rate, StrategyLimits, SymbolLimits, is_legal,
 };
 use super::market::Prices;
+use super::orders::Order;
 use super::pipeline::Plan;
 use super::position::Contract;
 use super::storm::StormLimits;
@@ -43,6 +44,7 @@ impl Gate {
             Record::Mark(mark) => self.apply_mark(position, mark),
             Record::Decision(decision) => self.apply_decision(position, decision),
             Record::Report(report) => self.apply_booked(position, report),
+            Record::Stray(stray) => self.apply_stray(position, stray),
             Record::Capacity(capacity) => self.apply_capacity(position, capacity),
             Record::Attach(_) | Record::Close(_) => Ok(()),
         }
@@ -231,15 +233,29 @@ impl Gate {
         }
     }
 
-    /// A record that decide would not have accepted must not overflow a sum either.
+    /// A record that decide would not have accepted must not overflow a sum either. Counts as decide does: what the
+    /// order adds to its own side, of an amend only what it adds to what the order reserves already.
     fn sums_fit(&self, record: &DecisionRecord) -> bool {
-        let symbol = self.symbol_or_vacant(record.intent.symbol);
-        let added = self.reserve_price(record).and_then(|price| {
-            symbol.contract.notional_e16(i128::from(price) * i128::from(record.intent.qty))
-        });
-        let open = symbol.open_buys.max(symbol.open_sells);
-        added.is_some_and(|added| self.gross_e16.checked_add(added).is_some())
-            && open.checked_add(record.intent.qty).is_some()
+        let intent = &record.intent;
+        let amended = self.orders.get(record.order_id).filter(|_| intent.kind == IntentKind::Amend);
+        let symbol = self.symbol_or_vacant(amended.map_or(intent.symbol, |order| order.symbol));
+        let worth = |units| symbol.contract.notional_e16(units);
+        let (side, added_qty, added_e16) = match amended {
+            None => {
+                let price = self.reserve_price(record);
+                let added_e16 = price.and_then(|price| worth(i128::from(price) * i128::from(intent.qty)));
+                (intent.side, intent.qty, added_e16)
+            }
+            Some(order) => {
+                let after = Order { amend_price: intent.price, amend_qty: intent.qty, ..*order };
+                let added_e16 = worth(after.reserved_units()).zip(worth(order.reserved_units()));
+                let added_e16 = added_e16.and_then(|(after, before)| after.checked_sub(before));
+                (order.side, after.reserved_qty() - order.reserved_qty(), added_e16)
+            }
+        };
+        let open = if side == Side::Buy { symbol.open_buys } else { symbol.open_sells };
+        added_e16.is_some_and(|added| self.gross_e16.checked_add(added).is_some())
+            && open.checked_add(added_qty).is_some()
     }
 
     fn apply_booked(&mut self, position: u64, record: &Report) -> Result<(), ApplyError> {

@@ -128,6 +128,14 @@ impl Gate {
         orders.sort_unstable_by_key(|order| order.id);
         canon.list("orders", orders.len());
         orders.into_iter().for_each(|order| canon.order(order));
+
+        let mut strays: Vec<_> = self.strays.iter().collect();
+        strays.sort_unstable_by_key(|s| (s.order_id, s.symbol));
+        canon.list("strays", strays.len());
+        for s in strays {
+            canon.u64(s.order_id).u64(u64::from(s.symbol)).i64(s.cum_qty).i64(s.net_qty);
+            canon.u64(s.last_trade_id).u64(s.fills);
+        }
         canon.0.finalize().into()
     }
 }

@@ -31,6 +31,7 @@ mod replay;
 mod reports;
 mod saved;
 mod storm;
+mod strays;
 mod tables;
 mod views;
 mod window;
@@ -49,6 +50,7 @@ pub use reports::Booked;
 pub use saved::RestoreError;
 pub(crate) use storm::THRESHOLDS as STORM_THRESHOLDS;
 pub use storm::{PnlSweep, StormInputs, StormView};
+pub use strays::StrayView;
 pub use tables::StrategyTables;
 
 pub(crate) use limits::is_legal;
@@ -64,6 +66,7 @@ use orders::OrderTable;
 use pipeline::Reject;
 use position::Position;
 use storm::StormGuard;
+use strays::Strays;
 pub(crate) use tables::touched;
 
 /// What the gate keeps per account.
@@ -124,6 +127,7 @@ pub struct Gate {
     entitlements: Entitlements,
     orders: OrderTable,
     cancels: CancelQueue,
+    strays: Strays,
 }
 
 impl Gate {
@@ -163,6 +167,7 @@ impl Gate {
             entitlements: Entitlements::new(cap.max_strategies, cap.max_symbols),
             orders: OrderTable::new(cap.order_slots),
             cancels: CancelQueue::new(cap.order_slots),
+            strays: Strays::new(cap.max_symbols),
         }
     }
 

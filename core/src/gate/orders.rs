@@ -206,6 +206,8 @@ impl Order {
             price: self.price,
             qty: self.qty,
             cum_qty: self.cum_qty,
+            amend_price: self.amend_price,
+            amend_qty: self.amend_qty,
             filled_notional_e16: self.filled_e16,
             created_ns: self.created_ns,
         }
@@ -353,6 +355,11 @@ impl OrderTable {
         });
         // The bound only guards the loop: a list never holds more orders than there are slots.
         slots.take(self.slots.len()).map(move |slot| (slot, self.at(slot)))
+    }
+
+    /// Every order that can still be found, by slot.
+    pub fn iter_known(&self) -> impl Iterator<Item = &Order> {
+        self.slots.iter().filter(|order| order.id != 0)
     }
 
     /// Every open order, by slot.

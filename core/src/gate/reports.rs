@@ -1,6 +1,7 @@
 //! What a venue says about an order, and what it changes.
 
-use ringfence_ipc::msg::{OrderState, Report, ReportKind};
+use ringfence_ipc::msg::{OrderState, Report, ReportKind, StrategyId};
+use ringfence_ipc::reason::{Mode, Reason};
 
 use super::Gate;
 use super::api::Unbooked;
@@ -15,6 +16,15 @@ pub struct Booked {
     pub report: Report,
     next: Next,
     slot: u32,
+}
+
+impl Booked {
+    /// With it the order has more than it asked for, under any terms the venue may hold.
+    #[inline(always)]
+    #[must_use]
+    pub fn is_overfill(&self) -> bool {
+        self.report.reason == Reason::Overfill
+    }
 }
 
 impl Gate {
@@ -38,6 +48,18 @@ impl Gate {
         let next = settle(order, cum_qty, venue.kind, venue.reentered)?;
         let total_qty = if next.amend == Amend::Taken { order.amend_qty } else { order.qty };
         let leaves_qty = if next.state.is_terminal() { 0 } else { total_qty.saturating_sub(cum_qty).max(0) };
+        let may_fill = if next.amend == Amend::Kept { order.qty.max(order.amend_qty) } else { total_qty };
+        let reason = match (cum_qty > may_fill && (is_fill || next.amend != Amend::Kept), venue.reason) {
+            (true, _) => Reason::Overfill,
+            // Nobody but the gate raises its alarm.
+            (false, Reason::Overfill) => Reason::Ok,
+            (false, said) => said,
+        };
+        let last_price = match venue.kind {
+            ReportKind::Fill => venue.last_price,
+            ReportKind::Amended => order.amend_price,
+            _ => 0,
+        };
         let report = Report {
             kind: venue.kind,
             state: next.state,
@@ -45,12 +67,12 @@ impl Gate {
             maker: venue.maker,
             late: is_fill && order.state.is_terminal(),
             reentered: venue.reentered,
-            reason: venue.reason,
+            reason,
             symbol: order.symbol,
             journal_seq: 0,
             order_id: order.id,
             last_qty: filled_qty,
-            last_price: if is_fill { venue.last_price } else { 0 },
+            last_price,
             cum_qty,
             ts_ns: now_ns,
             trade_id: if is_fill { venue.trade_id } else { 0 },
@@ -100,6 +122,9 @@ impl Gate {
         if report.kind == ReportKind::Fill && self.apply_fill(*slot, &place, report).is_none() {
             return;
         }
+        if booked.is_overfill() {
+            self.restrain(place.strategy);
+        }
         let order = self.orders.at_mut(*slot);
         order.cum_qty = report.cum_qty;
         next.apply(order);
@@ -112,6 +137,19 @@ impl Gate {
         if left && let Some(Some(tables)) = self.strategies.get_mut(usize::from(place.strategy)) {
             self.orders.leave(*slot, &mut tables.open);
         }
+    }
+
+    /// The venue gave an order of this strategy more than the gate had checked: until an operator has looked at it, only
+    /// what reduces passes.
+    #[cold]
+    #[inline(never)]
+    fn restrain(&mut self, strategy: StrategyId) {
+        if let Some(Some(tables)) = self.strategies.get_mut(usize::from(strategy))
+            && tables.mode == Mode::AllowAll
+        {
+            tables.mode = Mode::CancelOnly;
+        }
+        self.refresh_barriers();
     }
 
     /// Moves a fill into the position and the order's own sums. `None`: it does not fit, nothing changed.
@@ -144,10 +182,12 @@ impl Gate {
     }
 }
 
-/// Whether an `Amended` names another quantity than the amend that is pending: a repeat of an earlier one. Taking it for
+/// Whether an `Amended` names other terms than the amend that is pending: a repeat of an earlier one. Taking it for
 /// the answer would release what the venue may still fill.
-const fn answers_another_amend(order: &Order, venue: &Report) -> bool {
-    venue.leaves_qty > 0 && venue.cum_qty.saturating_add(venue.leaves_qty) != order.amend_qty
+fn answers_another_amend(order: &Order, venue: &Report) -> bool {
+    let other_qty = venue.leaves_qty > 0 && venue.cum_qty.saturating_add(venue.leaves_qty) != order.amend_qty;
+    let other_price = venue.last_price > 0 && venue.last_price != order.amend_price;
+    other_qty || other_price
 }
 
 /// What becomes of a pending amend.

@@ -70,6 +70,7 @@ impl Gate {
         saved.items(Part::Positions).try_for_each(|item| gate.restore_position(&item))?;
         saved.items(Part::Orders).try_for_each(|item| gate.restore_order(&item))?;
         saved.items(Part::Positions).for_each(|item| gate.restore_bounds(&PositionPart::decode(&item)));
+        saved.items(Part::Strays).try_for_each(|item| gate.restore_stray(&item))?;
         gate.orders.continue_at(head.next_sequence);
         gate.restore_guards(&head);
         if gate.state_hash() == saved.header().state_hash { Ok(gate) } else { Err(RestoreError::State) }

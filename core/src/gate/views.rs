@@ -37,6 +37,11 @@ impl Gate {
         self.orders.iter_open().map(|order| self.view(order))
     }
 
+    /// Every order that can still be found, open or final, in no particular order.
+    pub fn known_orders(&self) -> impl Iterator<Item = OrderView> + '_ {
+        self.orders.iter_known().map(|order| self.view(order))
+    }
+
     /// How many orders are not final.
     #[must_use]
     pub const fn open_order_count(&self) -> usize {
@@ -70,13 +75,14 @@ impl Gate {
     #[must_use]
     pub fn totals(&self) -> Totals {
         let start = Totals { gross_e16: self.gross_e16, ..Totals::default() };
-        self.positions().fold(start, |t, p| Totals {
-            realised_e16: t.realised_e16.saturating_add(p.realised_e16),
-            unrealised_e16: t.unrealised_e16.saturating_add(p.unrealised_e16),
-            fees_e8: t.fees_e8.saturating_add(p.fees_e8),
-            gross_e16: t.gross_e16,
-            fills: t.fills + p.fills,
-        })
+        self.positions().fold(start, Totals::with)
+    }
+
+    /// Sums over the positions of one account, saturating; `None`: there is no such account.
+    #[must_use]
+    pub fn account_totals(&self, account: AccountId) -> Option<Totals> {
+        let start = Totals { gross_e16: self.gross_e16(Scope::Account, account)?, ..Totals::default() };
+        Some(self.positions().filter(|p| p.account == account).fold(start, Totals::with))
     }
 
     /// Realised and unrealised less fees at 16 decimals, saturating, over the `count` positions from `first` on; the

@@ -1,7 +1,9 @@
 //! The control thread: socket, handshakes, deaths. It may block, allocate and call the kernel, so that the gate never
 //! has to.
 
+mod alarms;
 mod nodes;
+mod reconcile;
 
 use std::collections::VecDeque;
 use std::io;
@@ -83,6 +85,9 @@ struct Loop {
     unaccepted: bool,
     /// Control requests that the gate has not answered.
     controls: usize,
+    /// Snapshots asked for.
+    snapshots: u64,
+    reconciling: Option<reconcile::Reconciling>,
     tokens: f64,
     refilled: Instant,
     gate_stopped: bool,
@@ -109,6 +114,8 @@ impl Control {
             unread: Vec::new(),
             unaccepted: false,
             controls: 0,
+            snapshots: 0,
+            reconciling: None,
             tokens: ATTACHES_PER_S,
             refilled: now,
             gate_stopped: false,
@@ -333,6 +340,10 @@ impl Loop {
             self.on_config(at, request);
             return Ok(());
         }
+        if let ControlRequest::Reconcile { snapshot } = request {
+            self.on_reconcile(at, snapshot);
+            return Ok(());
+        }
         let rearms = matches!(request, ControlRequest::Rearm { .. });
         match mail_of(request, peer.client) {
             None => self.control.stop.store(true, Ordering::Release),
@@ -457,6 +468,7 @@ impl Loop {
         while let Ok(message) = self.control.from_gate.pop() {
             self.on_gate(message);
         }
+        self.look_for_reconciled();
     }
 
     fn on_gate(&mut self, message: FromGate) {
@@ -497,6 +509,8 @@ impl Loop {
                 "the disk failed: what was decided after this position is not shown and not sent; \
                  start the gate again, recovery decides"
             ),
+            FromGate::Alarm(alarm) => alarms::shout(&alarm),
+            FromGate::VenueMark { number, position } => self.on_venue_mark(number, position),
             FromGate::Node(turn) => self.on_node_answer(*turn),
             FromGate::Configured { set, journal_seq } => {
                 info!(

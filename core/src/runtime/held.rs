@@ -207,9 +207,9 @@ mod tests {
         held.push(0, answer(0, 2));
         held.push(12, answer(1, 3));
         held.push(0, answer(0, 4));
-        assert_eq!(clients(&mut held, 9), []);
+        assert_eq!(clients(&mut held, 9), [0_u64; 0]);
         assert_eq!(clients(&mut held, 10), [1, 2]);
-        assert_eq!(clients(&mut held, 11), []);
+        assert_eq!(clients(&mut held, 11), [0_u64; 0]);
         assert_eq!(clients(&mut held, 12), [3, 4]);
         held.push(0, answer(0, 5));
         assert_eq!(clients(&mut held, 0), [5], "with nothing before it, it need not wait");

@@ -1,7 +1,8 @@
 //! What the control thread and the gate thread tell each other: two bounded rings, nothing shared.
 
 use ringfence_ipc::handshake::{ControlDone, ControlRefusal};
-use ringfence_ipc::journal::{AttachRecord, ControlRecord, StrategyRecord};
+use ringfence_ipc::journal::{AttachRecord, ControlRecord, StrategyRecord, StrayRecord};
+use ringfence_ipc::msg::Report;
 use ringfence_ipc::ring::Fault;
 
 use super::limits::ChangeSet;
@@ -44,8 +45,23 @@ pub(super) enum FromGate {
     Node(Box<NodeTurn>),
     /// The limits are in the journal and in force; their memory comes back.
     Configured { set: Box<ChangeSet>, journal_seq: u64 },
+    /// A venue reported what must not be; the journal holds what was booked of it.
+    Alarm(Alarm),
+    /// The gate's books are, before the journal's `position`, what the venue's were when it was asked for snapshot `number`.
+    VenueMark { number: u64, position: u64 },
     /// The gate thread has ended.
     Stopped,
+}
+
+/// What a venue reported that must not be. Somebody has to look at it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Alarm {
+    /// An order has more than it asked for: as booked.
+    Overfill { report: Report, qty: i64 },
+    /// A fill for an order that the gate does not know.
+    Stray(StrayRecord),
+    /// A fill whose numbers cannot be booked: as the venue said it.
+    Unbookable(Report),
 }
 
 /// Why the gate stopped serving a client.

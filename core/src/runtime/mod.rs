@@ -265,6 +265,7 @@ impl Core {
         let paper_venue = || {
             let mut venue = PaperVenue::new(model, &symbols);
             venue.resume_after(base_event);
+            gate.positions().for_each(|p| venue.resume_holding(p.symbol, p.qty, p.fees_e8));
             venue
         };
         let (venue, paper) = match (config.venue, &config.lockstep) {
@@ -288,6 +289,8 @@ impl Core {
                     faults: fault_sender,
                     counters: counters.clone(),
                     base_event,
+                    epoch,
+                    earlier: (counters.get(Counter::VenueCommands), counters.get(Counter::VenueReports)),
                     stop: Arc::clone(&paper_stop),
                     bed: beds.venue.clone(),
                     neighbours: Beds::bells([&beds.gate])?,

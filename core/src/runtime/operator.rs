@@ -17,7 +17,10 @@ pub(super) fn mail_of(request: ControlRequest, client: u64) -> Option<ToGate> {
         ControlRequest::SetMode { scope, scope_id, mode, cancel_orders, note } => {
             (ControlKind::SetMode(mode), scope, scope_id, cancel_orders, note)
         }
-        ControlRequest::Stop | ControlRequest::Reload | ControlRequest::SetLimit { .. } => return None,
+        ControlRequest::Stop
+        | ControlRequest::Reload
+        | ControlRequest::SetLimit { .. }
+        | ControlRequest::Reconcile { .. } => return None,
         ControlRequest::Halt { cancel_orders, note } => {
             let (state, cause) = (StormState::Halt, StormCause::Operator);
             let control = ControlKind::Storm { state, cause, observed: 0, threshold: 0 };

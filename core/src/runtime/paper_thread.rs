@@ -10,8 +10,10 @@ use ringfence_ipc::msg::{Command, Report, TapeEnd, kind, kind_of};
 use ringfence_ipc::ring::{Consumer, Fault};
 use ringfence_ipc::wake::{Bell, Sleeper};
 
+use super::venue_port::snapshot_mark;
 use super::wait::Waiter;
 use crate::config::Wait;
+use crate::reconcile::VenueSnapshot;
 use crate::venue::PaperVenue;
 
 /// Commands taken in one pass.
@@ -27,6 +29,8 @@ pub(super) enum ToPaper {
     Tape { client: u64, tape: Consumer },
     /// A feed is gone.
     NoTape,
+    /// Say what the venue has, and mark the moment among the reports.
+    Snapshot { number: u64, answer: crossbeam_channel::Sender<VenueSnapshot> },
 }
 
 /// Everything the paper thread owns.
@@ -41,6 +45,10 @@ pub(super) struct PaperThread {
     pub counters: CountersWriter,
     /// Market events consumed in earlier lives.
     pub base_event: u64,
+    /// The gate's life.
+    pub epoch: u16,
+    /// Commands and reports of earlier lives.
+    pub earlier: (u64, u64),
     pub stop: Arc<AtomicBool>,
     /// With `--wait park`: where it sleeps, and the gate thread's bell.
     pub bed: Option<Arc<Sleeper>>,
@@ -56,6 +64,7 @@ impl PaperThread {
         let mut out = Vec::with_capacity(4 * REPORT_SLACK);
         let mut tape: Option<(u64, Consumer)> = None;
         let mut leaving = false;
+        let mut asked = None;
         while !self.stop.load(Ordering::Acquire) {
             if let Ok(message) = self.inbox.try_recv() {
                 match message {
@@ -63,6 +72,7 @@ impl PaperThread {
                         (tape, leaving) = (Some((client, attached)), false);
                     }
                     ToPaper::NoTape => leaving = true,
+                    ToPaper::Snapshot { number, answer } => asked = Some((number, answer)),
                 }
             }
             let mut busy = self.flush(&mut out);
@@ -82,8 +92,27 @@ impl PaperThread {
                 }
                 busy |= self.flush(&mut out);
             }
+            // Behind every report so far, none of them left here: the mark stands for exactly this moment.
+            if out.is_empty()
+                && !self.reports.is_full()
+                && let Some((number, answer)) = asked.take()
+            {
+                let _ = self.reports.push(snapshot_mark(number));
+                // Whoever asked may have given up.
+                let _ = answer.try_send(self.snapshot());
+                busy = true;
+            }
             let due_ns = self.venue.next_due_ns().map(|due| due.saturating_sub(self.clock.now_ns()));
             waiter.after_pass_until(busy, due_ns.map_or(Duration::MAX, Duration::from_nanos));
+        }
+    }
+
+    fn snapshot(&self) -> VenueSnapshot {
+        VenueSnapshot {
+            epoch: Some(self.epoch),
+            commands: Some(self.counters.get(Counter::VenueCommands).saturating_sub(self.earlier.0)),
+            reports: Some(self.counters.get(Counter::VenueReports).saturating_sub(self.earlier.1)),
+            ..self.venue.snapshot(self.clock.now_ns())
         }
     }
 

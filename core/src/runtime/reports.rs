@@ -4,8 +4,10 @@ use ringfence_ipc::counters::{Counter, Histo};
 use ringfence_ipc::journal::{Record, ReportSlots, report_slots};
 use ringfence_ipc::msg::{Report, ReportKind, StrategyId, Words};
 
-use super::mailbox::PortFault;
+use super::mailbox::{Alarm, FromGate, PortFault};
 use super::reactor::{NO_PORT, REPORTS_PER_PASS, Reactor};
+use super::venue_port::snapshot_number;
+use crate::gate::Unbooked;
 use crate::journal::Class;
 
 /// Market messages applied in one pass.
@@ -54,9 +56,9 @@ impl Reactor {
 
     /// One report: journal, books, the strategy's ring, or with `HELD` the queue that waits for the disk.
     fn book<const HELD: bool>(&mut self, report: &Report, now_ns: u64) {
-        let Ok(booked) = self.gate.book(report, now_ns) else {
-            self.counters.inc(Counter::UnbookedReports);
-            return;
+        let booked = match self.gate.book(report, now_ns) {
+            Ok(booked) => booked,
+            Err(why) => return self.unbooked(report, why, now_ns),
         };
         let journal_seq = match report_slots(&booked.report) {
             ReportSlots::Short(slots) => self.journal.append_slots(&slots),
@@ -84,6 +86,48 @@ impl Reactor {
         if booked.report.kind == ReportKind::Fill {
             self.counters.inc(Counter::Fills);
         }
+        if booked.is_overfill() {
+            self.overfilled(&told);
+        }
+    }
+
+    /// A report that changes no order: a repeat, the mark of a snapshot, or an alarm.
+    #[cold]
+    #[inline(never)]
+    fn unbooked(&mut self, report: &Report, why: Unbooked, now_ns: u64) {
+        if let Some(number) = snapshot_number(report) {
+            let position = self.journal.position();
+            let _ = self.outbox.push(FromGate::VenueMark { number, position });
+            return;
+        }
+        self.counters.inc(Counter::UnbookedReports);
+        if why == Unbooked::UnknownOrder
+            && let Some(stray) = self.gate.stray(report, now_ns)
+        {
+            let record = Record::Stray(stray);
+            let seq = self.append(&record.encode());
+            // It names a symbol of this gate's own table: applying it cannot fail.
+            let _ = self.gate.apply(seq, &record);
+            self.counters.inc(Counter::StrayFills);
+            self.show_guard();
+            self.alarm(Alarm::Stray(stray));
+        } else if why == Unbooked::Impossible && report.kind == ReportKind::Fill {
+            self.alarm(Alarm::Unbookable(*report));
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn overfilled(&mut self, told: &Report) {
+        self.counters.inc(Counter::Overfills);
+        self.show_guard();
+        let qty = self.gate.order(told.order_id).map_or(0, |order| order.qty);
+        self.alarm(Alarm::Overfill { report: *told, qty });
+    }
+
+    /// Has the control thread say it. With a full outbox only the counters and the journal do.
+    fn alarm(&mut self, alarm: Alarm) {
+        let _ = self.outbox.push(FromGate::Alarm(alarm));
     }
 
     /// Puts a report into its strategy's ring. A ring that cannot take it belongs to a client that stopped reading: it

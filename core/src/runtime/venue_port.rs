@@ -133,6 +133,18 @@ pub(super) const BLANK_COMMAND: Command = Command {
     key: 0,
 };
 
+/// The report by which a venue marks, among its reports, the moment of snapshot `number`: it names no order, so that
+/// only a gate that finds nothing to book looks at it.
+pub(super) const fn snapshot_mark(number: u64) -> Report {
+    Report { trade_id: number, ..BLANK_REPORT }
+}
+
+/// The snapshot whose moment this report marks, if it is such a mark.
+pub(super) const fn snapshot_number(report: &Report) -> Option<u64> {
+    let marks = report.order_id == 0 && matches!(report.kind, ReportKind::Unknown) && report.trade_id != 0;
+    if marks { Some(report.trade_id) } else { None }
+}
+
 /// Fills fresh memory; never booked.
 pub(super) const BLANK_REPORT: Report = Report {
     kind: ReportKind::Unknown,

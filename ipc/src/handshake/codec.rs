@@ -11,6 +11,8 @@ use crate::msg::Words;
 pub const MAX_PACKET_BYTES: usize = 4096;
 /// Missed events that fit one packet: each is one or two slots of 56 bytes and a count byte.
 pub const MISSED_PER_PACKET: usize = 32;
+/// Bytes of an answer that fit one packet.
+pub const PART_BYTES: usize = 4_000;
 /// Eventfds that one welcome brings at most.
 pub const MAX_BELLS: usize = 2;
 
@@ -27,6 +29,8 @@ const NODE: u8 = 10;
 const NODE_GRANTED: u8 = 11;
 const NODE_REFUSED: u8 = 12;
 const CONFIG_REFUSED: u8 = 13;
+const RECONCILED: u8 = 14;
+const RECONCILE_REFUSED: u8 = 15;
 const MAGIC: u32 = u32::from_le_bytes(*b"RFv1");
 const TEXT_BYTES: usize = 200;
 
@@ -59,6 +63,15 @@ pub enum Packet {
     },
     /// Limits stand as they stood; why, in words.
     ConfigRefused {
+        text: String,
+    },
+    /// A part of the JSON that answers a reconciliation, at most [`PART_BYTES`].
+    Reconciled {
+        last: bool,
+        part: Vec<u8>,
+    },
+    /// There is nothing to compare; why, in words.
+    ReconcileRefused {
         text: String,
     },
 }
@@ -148,6 +161,16 @@ impl Packet {
                 out.push(CONFIG_REFUSED);
                 put_text(&mut out, text, TEXT_BYTES);
             }
+            Self::Reconciled { last, part } => {
+                let part = &part[..part.len().min(PART_BYTES)];
+                out.extend([RECONCILED, u8::from(*last)]);
+                out.extend((part.len() as u16).to_le_bytes());
+                out.extend(part);
+            }
+            Self::ReconcileRefused { text } => {
+                out.push(RECONCILE_REFUSED);
+                put_text(&mut out, text, TEXT_BYTES);
+            }
         }
         debug_assert!(out.len() <= MAX_PACKET_BYTES);
         out
@@ -192,6 +215,8 @@ impl Packet {
             CONTROL => Self::Control(control::decode(&mut r)?),
             CONTROL_DONE => Self::ControlDone(ControlDone { journal_seq: r.u64()?, cancelling: r.u32()? }),
             CONFIG_REFUSED => Self::ConfigRefused { text: r.text(TEXT_BYTES, "text")? },
+            RECONCILED => Self::Reconciled { last: r.bool("last")?, part: r.part()? },
+            RECONCILE_REFUSED => Self::ReconcileRefused { text: r.text(TEXT_BYTES, "text")? },
             CONTROL_REFUSED => Self::ControlRefused(
                 ControlRefusal::from_wire(r.u16()?).ok_or(HandshakeError::Field("code"))?,
             ),
@@ -307,6 +332,10 @@ impl<'a> Reader<'a> {
     fn option<const N: usize>(&mut self) -> Result<Option<[u8; N]>, HandshakeError> {
         if self.bool("option")? { Ok(Some(self.array()?)) } else { Ok(None) }
     }
+    fn part(&mut self) -> Result<Vec<u8>, HandshakeError> {
+        let len = usize::from(self.u16()?);
+        if len > PART_BYTES { Err(HandshakeError::Field("part")) } else { Ok(self.take(len)?.to_vec()) }
+    }
     pub(super) fn text(&mut self, max: usize, field: &'static str) -> Result<String, HandshakeError> {
         let len = usize::from(self.u8()?);
         let bytes = self.take(len)?;
@@ -394,6 +423,10 @@ mod tests {
             }),
             Packet::ControlDone(ControlDone { journal_seq: 4, cancelling: 5 }),
             Packet::ControlRefused(ControlRefusal::NoteRequired),
+            Packet::Control(ControlRequest::Reconcile { snapshot: true }),
+            Packet::Reconciled { last: false, part: vec![7; PART_BYTES] },
+            Packet::Reconciled { last: true, part: Vec::new() },
+            Packet::ReconcileRefused { text: "no venue of its own".into() },
             Packet::Node(NodeRequest::Register { spec: widest(), produce: true }),
             Packet::Node(NodeRequest::Release { series: u32::MAX }),
             Packet::NodeGranted { series: 7 },

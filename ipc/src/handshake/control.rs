@@ -63,6 +63,11 @@ pub enum ControlRequest {
     },
     /// Read the configuration again.
     Reload,
+    /// Compare the gate's books with what its venue says it has. Changes nothing. Answered with JSON in parts.
+    Reconcile {
+        /// Only what the venue says it has, not compared.
+        snapshot: bool,
+    },
 }
 
 /// What came of a control request.
@@ -115,6 +120,7 @@ const REARM: u8 = 4;
 const CANCEL_ORDERS: u8 = 5;
 const SET_LIMIT: u8 = 6;
 const RELOAD: u8 = 7;
+const RECONCILE: u8 = 8;
 
 pub(super) fn encode(request: &ControlRequest, out: &mut Vec<u8>) {
     let put_scope = |out: &mut Vec<u8>, kind: u8, scope: Scope, scope_id: u16| {
@@ -150,6 +156,7 @@ pub(super) fn encode(request: &ControlRequest, out: &mut Vec<u8>) {
             put_text(out, value.text(), NOTE_BYTES);
         }
         ControlRequest::Reload => out.push(RELOAD),
+        ControlRequest::Reconcile { snapshot } => out.extend([RECONCILE, u8::from(*snapshot)]),
     }
 }
 
@@ -174,6 +181,7 @@ pub(super) fn decode(r: &mut Reader<'_>) -> Result<ControlRequest, HandshakeErro
             value: note(r)?,
         },
         RELOAD => ControlRequest::Reload,
+        RECONCILE => ControlRequest::Reconcile { snapshot: r.bool("snapshot")? },
         HALT => ControlRequest::Halt { cancel_orders: r.bool("cancel_orders")?, note: note(r)? },
         REARM => ControlRequest::Rearm { scope: scope(r)?, scope_id: r.u16()?, note: note(r)? },
         CANCEL_ORDERS => {

@@ -11,6 +11,7 @@
 //!    | <-- Active{journal position X} ---------|
 //!    |        ...rings...                      |
 //!    | -- Control{..} (operator) ------------> |   <-- ControlDone{journal seq, ..} or ControlRefused{code}
+//!    | -- Control{Reconcile} (operator) ---> |   <-- Reconciled{last, part of the JSON}* or ReconcileRefused{text}
 //!    | -- Node{register, release} -----------> |   <-- NodeGranted{series}, NodeRefused{code, text}
 //! ```
 //!
@@ -22,7 +23,7 @@ mod control;
 mod node;
 pub mod socket;
 
-pub use codec::{HandshakeError, MAX_BELLS, MAX_PACKET_BYTES, MISSED_PER_PACKET, Packet};
+pub use codec::{HandshakeError, MAX_BELLS, MAX_PACKET_BYTES, MISSED_PER_PACKET, PART_BYTES, Packet};
 pub use control::{ControlDone, ControlRefusal, ControlRequest};
 pub use node::{NodeRefusal, NodeRequest};
 

@@ -28,7 +28,7 @@ use super::{JOURNAL_LAYOUT_HASH, fnv1a};
 use crate::msg::DecodeError;
 
 pub use parts::{EntitlementPart, GatePart, LimitPart, Part, PastPart, StrategyPart, SymbolPart, TicketPart};
-pub use trading::{NotePart, OrderPart, PositionPart};
+pub use trading::{NotePart, OrderPart, PositionPart, StrayPart};
 
 /// Bytes before the body.
 pub const CHECKPOINT_HEADER_BYTES: usize = 128;

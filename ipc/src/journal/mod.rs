@@ -23,7 +23,8 @@ pub use reader::{ArchiveReader, SegmentDir, Verification};
 pub use record::{
     AttachRecord, BootRecord, CapacityRecord, CloseRecord, ConfigOrigin, ConfigRecord, ControlKind,
     ControlRecord, DecisionHead, DecisionRecord, LimitRecord, MAX_RECORD_SLOTS, MarkRecord, NOTE_BYTES, Note,
-    Record, RecordError, RecordWords, ReportSlots, Role, STRATEGY_NAME_BYTES, StrategyRecord, report_slots,
+    Record, RecordError, RecordWords, ReportSlots, Role, STRATEGY_NAME_BYTES, StrategyRecord, StrayRecord,
+    report_slots,
 };
 
 /// Position of a journal's first record.
@@ -36,7 +37,7 @@ pub const POSITION_LIMIT: u64 = 1 << 59;
 pub const JOURNAL_LAYOUT_HASH: u64 = fnv1a(
     b"ringfence journal 1; slot 56+8; archive header 4096, word7 chain32|pos32, marks 512 1024; \
       hot header 4096, words 64 128 192; records boot2 symbol1 strategy1 attach1 limit1 control1-2 mark1 decision2-3 \
-      report1-2 close1 capacity1 config1",
+      report1-2 close1 capacity1 config1 stray2",
 );
 
 const fn fnv1a(text: &[u8]) -> u64 {

@@ -13,6 +13,8 @@
 //!  REPORT (1 slot, 2 for fills)   0.0 kind|slots|state u8|flags u8|reason u16|symbol u16   0.1 order id
 //!   0.2 cumulative quantity   0.3 leaves quantity   0.4 gate time ns   0.5 key low   0.6 report u8|0 u8|strategy u16|account u16
 //!   1.0 last quantity   1.1 last price   1.2 trade id   1.3 fee e8   1.4 venue time ns   1.5, 1.6 reserved 0
+//!  STRAY (2)    0.0 kind|slots|side u16|symbol u16   0.1 order id   0.2 cumulative qty   0.3 qty   0.4 price   0.5 now ns
+//!               0.6 key, low half   1.0 trade id   1.1 fee e8   1.2 venue time ns   1.3..1.6 0
 //!  BOOT (2)     0.0 kind|slots|lockstep u1   0.1 epoch   0.2 hash seed   0.3 now ns   0.4 layout hash
 //!               1.0..1.4 build id, 40 bytes of text
 //!  SYMBOL (1)   0.0 kind|slots|id u16|price scale u8|qty scale u8|multiplier.. see code
@@ -37,5 +39,5 @@ pub use codec::{DecisionHead, MAX_RECORD_SLOTS, RecordWords, ReportSlots, report
 pub use control::{ControlKind, ControlRecord, NOTE_BYTES, Note};
 pub use types::{
     AttachRecord, BootRecord, CapacityRecord, CloseRecord, ConfigOrigin, ConfigRecord, DecisionRecord,
-    LimitRecord, MarkRecord, Record, RecordError, Role, STRATEGY_NAME_BYTES, StrategyRecord,
+    LimitRecord, MarkRecord, Record, RecordError, Role, STRATEGY_NAME_BYTES, StrategyRecord, StrayRecord,
 };

@@ -212,8 +212,8 @@ impl DepthDelta {
         if count > 2 {
             return Err(DecodeError::BadEnum { field: "levels", value: count });
         }
-        for absent in count as usize..2 {
-            if flags & ASK[absent] != 0 {
+        for (absent, ask) in ASK.iter().enumerate().skip(count as usize) {
+            if flags & ask != 0 {
                 return Err(DecodeError::Reserved(0));
             }
             check_zero_from(w, 3 + 2 * absent)?;

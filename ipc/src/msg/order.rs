@@ -198,7 +198,8 @@ pub struct Report {
     pub late: bool,
     /// The order re-entered its queue at the back after a restart of the venue.
     pub reentered: bool,
-    /// The venue's reason for a reject or expiry.
+    /// The venue's reason for a reject or expiry; [`Reason::Overfill`], which the gate alone says, on a report with
+    /// which the order has more than it asked for.
     pub reason: Reason,
     /// The order's symbol.
     pub symbol: SymbolId,
@@ -208,7 +209,7 @@ pub struct Report {
     pub order_id: OrderId,
     /// Scaled quantity of this fill, 0 otherwise.
     pub last_qty: i64,
-    /// Scaled price of this fill, 0 otherwise.
+    /// Scaled price: of this fill; of `Amended` the price the order has now (from a venue 0: it does not say). 0 otherwise.
     pub last_price: i64,
     /// Scaled quantity filled so far: the authority against lost or repeated fills.
     pub cum_qty: i64,

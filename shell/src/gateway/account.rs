@@ -51,6 +51,20 @@ pub struct Balance {
 pub struct AccountBody {
     ts_ns: u64,
     balances: Vec<Balance>,
+    totals: TotalsBody,
+}
+
+/// Sums over the positions and open limit orders of an account, all strategies together.
+#[derive(Clone, Debug, Serialize)]
+pub struct TotalsBody {
+    /// Cost of the positions, each without its sign, and what open limit orders would add at their price.
+    gross: Exact,
+    realised: Exact,
+    unrealised: Exact,
+    fees: Exact,
+    /// Realised and unrealised less fees.
+    pnl: Exact,
+    fills: u64,
 }
 
 fn position_body(
@@ -109,6 +123,38 @@ pub fn positions(p: &Projection) -> PositionsBody {
     PositionsBody { ts_ns: p.now_ns(), items, pnl: Exact::wide(total, NOTIONAL_DECIMALS) }
 }
 
+/// The sums of `account`.
+fn totals(p: &Projection, account: AccountId) -> TotalsBody {
+    let (mut gross, mut realised, mut unrealised, mut fees_e8, mut fills) = (0i128, 0i128, 0i128, 0i128, 0);
+    for (strategy, id, held) in p.ledger.iter() {
+        let Some(symbol) = p.names.symbol(id) else { continue };
+        if p.names.strategy(strategy).is_some_and(|s| s.account != account) {
+            continue;
+        }
+        let marked = p.mark_price(id).and_then(|mark| held.unrealised_e16(mark, symbol));
+        gross = gross.saturating_add(held.cost_e16.saturating_abs());
+        realised = realised.saturating_add(held.realised_e16);
+        unrealised = unrealised.saturating_add(marked.unwrap_or(0));
+        fees_e8 = fees_e8.saturating_add(held.fees_e8);
+        fills += held.fills;
+    }
+    for order in p.orders.open().filter(|o| o.account == account && o.order_type == OrderType::Limit) {
+        let Some(symbol) = p.names.symbol(order.symbol) else { continue };
+        let unit = i128::from(order.price).saturating_mul(symbol.notional_factor());
+        gross = gross.saturating_add(unit.saturating_mul(order.leaves_qty().into()));
+    }
+    let fees_e16 = fees_e8.saturating_mul(FEE_TO_NOTIONAL);
+    let pnl = realised.saturating_add(unrealised).saturating_sub(fees_e16);
+    TotalsBody {
+        gross: Exact::wide(gross, NOTIONAL_DECIMALS),
+        realised: Exact::wide(realised, NOTIONAL_DECIMALS),
+        unrealised: Exact::wide(unrealised, NOTIONAL_DECIMALS),
+        fees: Exact::wide(fees_e8, FEE_DECIMALS),
+        pnl: Exact::wide(pnl, NOTIONAL_DECIMALS),
+        fills,
+    }
+}
+
 /// A symbol's base and quote asset. A name that ends in no known quote currency is its own base, quoted in `QUOTE`.
 fn assets(symbol: &str) -> (&str, &str) {
     QUOTES
@@ -160,7 +206,11 @@ pub fn balances(p: &Projection, account: AccountId, start: &[(String, i64)]) -> 
         free: Exact::wide(free, NOTIONAL_DECIMALS),
         locked: Exact::wide(locked, NOTIONAL_DECIMALS),
     };
-    AccountBody { ts_ns: p.now_ns(), balances: sums.into_iter().map(balance).collect() }
+    AccountBody {
+        ts_ns: p.now_ns(),
+        balances: sums.into_iter().map(balance).collect(),
+        totals: totals(p, account),
+    }
 }
 
 #[cfg(test)]

@@ -70,16 +70,16 @@ impl GuardBody {
     }
 }
 
-/// What may pass has changed.
-pub(crate) fn mode_changed(position: u64, record: &ControlRecord, guard: &Guard, names: &Names) -> Event {
+/// What may pass has changed. `id`: none where it follows another event of the same record.
+pub(crate) fn mode_changed(id: Option<u64>, ts_ns: u64, guard: &Guard, names: &Names) -> Event {
     #[derive(Serialize)]
     struct Changed {
         ts_ns: u64,
         #[serde(flatten)]
         guard: GuardBody,
     }
-    let body = Changed { ts_ns: record.now_ns, guard: GuardBody::new(guard, names) };
-    Event::new(Some(position), "mode", &body)
+    let body = Changed { ts_ns, guard: GuardBody::new(guard, names) };
+    Event::new(id, "mode", &body)
 }
 
 /// Orders were cancelled all at once; `None`: the record does something else.

@@ -62,7 +62,7 @@ impl<F: Fn(Quotes) + Send + 'static> GateLink for ClientLink<F> {
     fn control(&mut self, request: ControlRequest) -> Result<ControlDone, ControlFailure> {
         self.client.control(request).map_err(|error| match error {
             ControlError::Refused(refusal) => refusal.into(),
-            ControlError::Config(text) => ControlFailure::Config(text),
+            ControlError::Config(text) | ControlError::Reconcile(text) => ControlFailure::Config(text),
             ControlError::Connection(error) => {
                 tracing::warn!(%error, "a control request was not answered");
                 PumpError::Unknown.into()

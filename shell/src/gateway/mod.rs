@@ -1,6 +1,7 @@
 //! The services behind the HTTP edge: orders through the gate, and the projection of its journal.
 
 pub mod account;
+mod alarms;
 pub mod events;
 pub mod exact;
 pub mod follow;

@@ -1,6 +1,5 @@
 //! The audit log over HTTP: what is recorded of every request, and the endpoints that show it.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -230,6 +229,3 @@ impl Health {
         Self { ok, failing: now.failing, broken_chains, queue_depth: now.queue_depth }
     }
 }
-
-/// Where a request comes from, as the listener saw it.
-pub type Peer = axum::extract::ConnectInfo<SocketAddr>;

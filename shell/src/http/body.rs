@@ -16,18 +16,26 @@ pub const MAX_BODY_BYTES: usize = 1 << 20;
 const MAX_FIELDS: usize = 64;
 
 /// A field's value as it was written.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 enum Value {
     Text(String),
     Number(String),
     Flag(bool),
+    Texts(Vec<String>),
     Null,
     Other,
 }
 
 /// The fields of a request, by name. Fields that nobody asks for are ignored.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Default, PartialEq, Eq)]
 pub struct Fields(Vec<(String, Value)>);
+
+/// Names alone: a value may be a password.
+impl fmt::Debug for Fields {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_set().entries(self.0.iter().map(|(name, _)| name)).finish()
+    }
+}
 
 fn bad(field: &str, must: &str) -> Problem {
     Problem::field("bad_params", field, format!("{field} {must}"))
@@ -64,7 +72,7 @@ impl Fields {
         match self.get(name) {
             Value::Text(text) | Value::Number(text) => Some(text),
             Value::Flag(flag) => Some(if *flag { "true" } else { "false" }),
-            Value::Null | Value::Other => None,
+            Value::Texts(_) | Value::Null | Value::Other => None,
         }
     }
 
@@ -127,7 +135,7 @@ impl Fields {
             Value::Null => Ok(None),
             Value::Text(text) if !text.is_empty() => Ok(Some(text)),
             Value::Text(_) => Err(bad(name, "must not be empty")),
-            Value::Number(_) | Value::Flag(_) | Value::Other => Err(bad(name, "must be a string")),
+            _ => Err(bad(name, "must be a string")),
         }
     }
 
@@ -141,7 +149,7 @@ impl Fields {
             Value::Number(text) => Ok(Some(text)),
             Value::Text(text) if !text.is_empty() => Ok(Some(text)),
             Value::Text(_) => Err(bad(name, "must not be empty")),
-            Value::Flag(_) | Value::Other => Err(bad(name, "must be a number")),
+            _ => Err(bad(name, "must be a number")),
         }
     }
 
@@ -157,6 +165,25 @@ impl Fields {
             Value::Text(text) if text == "false" => Ok(Some(false)),
             _ => Err(bad(name, "must be true or false")),
         }
+    }
+
+    /// A list of strings: a JSON array, or text with commas.
+    ///
+    /// # Errors
+    /// 400 when it is neither, or longer than `most`.
+    pub fn texts(&self, name: &str, most: usize) -> Result<Option<Vec<String>>, Problem> {
+        let list: Vec<String> = match self.get(name) {
+            Value::Null => return Ok(None),
+            Value::Texts(list) => list.clone(),
+            Value::Text(text) => {
+                text.split(',').map(|one| one.trim().to_owned()).filter(|one| !one.is_empty()).collect()
+            }
+            _ => return Err(bad(name, "must be a list of strings")),
+        };
+        if list.len() > most {
+            return Err(bad(name, &format!("must have at most {most} elements")));
+        }
+        Ok(Some(list))
     }
 
     /// A text field that must be there.
@@ -244,6 +271,7 @@ impl<'de> Deserialize<'de> for Fields {
                         Some(b'-' | b'0'..=b'9') => Value::Number(text.to_owned()),
                         Some(b't' | b'f') => Value::Flag(text == "true"),
                         Some(b'n') => Value::Null,
+                        Some(b'[') => serde_json::from_str(text).map_or(Value::Other, Value::Texts),
                         _ => Value::Other,
                     };
                     fields.push((name, value));

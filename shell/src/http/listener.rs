@@ -8,7 +8,6 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::Router;
-use axum::extract::ConnectInfo;
 use hyper::Request;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
@@ -21,6 +20,7 @@ use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, Sleep};
 
+use super::access::Peer;
 use super::closed;
 
 /// Connections served at once; more wait in the kernel's queue.
@@ -78,11 +78,12 @@ async fn accept(
     Ok((stream, peer, slot))
 }
 
+/// Serves one connection; every request knows whose it is.
 async fn connection(stream: TcpStream, peer: SocketAddr, router: Router, mut closing: watch::Receiver<bool>) {
-    let router = TowerToHyperService::new(router);
-    let routed = service_fn(move |mut request: Request<Incoming>| {
-        request.extensions_mut().insert(ConnectInfo(peer));
-        router.call(request)
+    let service = TowerToHyperService::new(router);
+    let service = service_fn(move |mut request: Request<Incoming>| {
+        request.extensions_mut().insert(Peer(peer.ip()));
+        service.call(request)
     });
     let io = TokioIo::new(Unstalled { stream, stalled: None });
     let connection = http1::Builder::new()
@@ -90,7 +91,7 @@ async fn connection(stream: TcpStream, peer: SocketAddr, router: Router, mut clo
         .header_read_timeout(HEADER_WITHIN)
         .max_headers(MAX_HEADERS)
         .max_buf_size(MAX_BUFFER_BYTES)
-        .serve_connection(io, routed);
+        .serve_connection(io, service);
     tokio::pin!(connection);
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,

@@ -220,6 +220,9 @@ fn shell_metrics(app: &App, out: &mut DescriptorEncoder<'_>) -> fmt::Result {
     )?;
     counter(out, "ringfence_fills", "Fills booked", counts.fills)?;
     counter(out, "ringfence_cancels", "Orders that ended cancelled", counts.cancelled)?;
+    counter(out, "ringfence_overfills", "Alarm: fills beyond an order's quantity", counts.overfills)?;
+    let strays = "Alarm: fills for orders that the gate does not know";
+    counter(out, "ringfence_stray_fills", strays, counts.stray_fills)?;
     audit_metrics(&app.audit.status(), out)
 }
 

@@ -1,10 +1,13 @@
 //! The HTTP edge: routes, what guards them, and what every answer has in common.
 
+mod access;
 mod audit;
+mod auth;
 mod body;
 mod gate;
 mod guard;
 mod json;
+mod lease;
 mod limits;
 mod listener;
 mod metrics;
@@ -13,11 +16,14 @@ mod orders;
 mod page;
 mod problem;
 mod read;
+mod reconcile;
+mod routes;
 mod stream;
 mod trail;
 
+use std::collections::HashSet;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 
 use axum::Router;
@@ -26,17 +32,19 @@ use axum::extract::{Request, State};
 use axum::http::{Response, StatusCode};
 use axum::middleware::{self, Next};
 use axum::response::IntoResponse;
-use axum::routing::{MethodRouter, get, post};
 use tokio::sync::{Semaphore, watch};
 
 use crate::audit::AuditLog;
+use crate::auth::Auth;
 use crate::gateway::Gateway;
 use metrics::Metrics;
 use problem::Problem;
 use stream::Streams;
 
+pub use access::{Access, Peer};
 pub use body::MAX_BODY_BYTES;
 pub use listener::{MAX_CONNECTIONS, serve};
+pub use routes::{Row, rows};
 pub use stream::MAX_STREAMS;
 pub use trail::identify;
 
@@ -51,11 +59,13 @@ pub struct App {
     account: watch::Sender<Bytes>,
     closing: watch::Sender<bool>,
     counters_path: PathBuf,
+    socket: PathBuf,
     market_source: String,
     market_symbol: Option<String>,
     audit: AuditLog,
     audit_queries: Arc<Semaphore>,
     refusals: trail::Refusals,
+    auth: Option<Arc<Auth>>,
 }
 
 /// Returns once the application closes.
@@ -69,12 +79,16 @@ async fn closed(closing: &mut watch::Receiver<bool>) {
 pub struct AppConfig {
     /// The gate's counters file.
     pub counters_path: PathBuf,
+    /// The gate's control socket.
+    pub socket: PathBuf,
     /// `sim` or `replay`: what `/api/config` says.
     pub market_source: String,
     /// The symbol of `/api/market` without one; none: the first.
     pub market_symbol: Option<String>,
     /// Where what happens is recorded.
     pub audit: AuditLog,
+    /// Who may do what; none: authentication is off.
+    pub auth: Option<Arc<Auth>>,
 }
 
 impl App {
@@ -91,11 +105,13 @@ impl App {
                 account: watch::Sender::default(),
                 closing: watch::Sender::new(false),
                 counters_path: config.counters_path,
+                socket: config.socket,
                 market_source: config.market_source,
                 market_symbol: config.market_symbol,
                 audit: config.audit,
                 audit_queries: Arc::new(Semaphore::new(audit::MAX_QUERIES)),
                 refusals: trail::Refusals::default(),
+                auth: config.auth,
             }
         })
     }
@@ -129,50 +145,9 @@ pub fn understands_order(body: &[u8], form: bool) -> bool {
     orders::understands(body, form)
 }
 
-/// Every route. Metrics know no other name than these.
-fn routes() -> [(&'static str, MethodRouter<Arc<App>>); 31] {
-    [
-        ("/", get(page::index)),
-        ("/app.js", get(page::script)),
-        ("/chart.js", get(page::chart)),
-        ("/style.css", get(page::style)),
-        ("/icon.svg", get(page::icon)),
-        ("/health", get(read::alive)),
-        ("/metrics", get(metrics::metrics)),
-        ("/api/health", get(read::health)),
-        ("/api/config", get(read::config)),
-        ("/api/symbols", get(read::symbols)),
-        ("/api/market", get(read::market)),
-        ("/api/account", get(read::account)),
-        ("/api/positions", get(read::positions)),
-        ("/api/gate", get(gate::gate)),
-        ("/api/config/reload", post(limits::reload)),
-        ("/api/limits", get(limits::limits).post(limits::set)),
-        ("/api/order", post(orders::place)),
-        ("/api/cancel", post(orders::cancel)),
-        ("/api/cancel_all", post(operate::cancel_all)),
-        ("/api/kill", post(operate::kill)),
-        ("/api/rearm", post(operate::rearm)),
-        ("/api/mode", get(operate::get_mode).post(operate::mode)),
-        ("/api/orders", get(orders::recent)),
-        ("/api/orders_state", get(orders::orders_state)),
-        ("/api/order_state", get(orders::order_state)),
-        ("/api/audit/logs", get(audit::logs)),
-        ("/api/audit/stats", get(audit::stats)),
-        ("/api/audit/archive", post(audit::archive)),
-        ("/api/stream", get(stream::stream)),
-        ("/api/execution/ping", get(read::ping)),
-        ("/favicon.ico", get(page::icon)),
-    ]
-}
-
 /// The whole edge over `app`.
 pub fn router(app: Arc<App>) -> Router {
-    let mut router = Router::new();
-    for (path, methods) in routes() {
-        router = router.route(path, methods);
-    }
-    router
+    routes::routed(routes::rows(), &app)
         .fallback(page::fallback)
         .method_not_allowed_fallback(page::wrong_method)
         .layer(middleware::from_fn_with_state(Arc::clone(&app), trail::act))
@@ -182,49 +157,19 @@ pub fn router(app: Arc<App>) -> Router {
 
 /// A bounded label: paths that are no route share one.
 fn route_name(path: &str) -> &'static str {
-    ROUTE_NAMES.iter().find(|name| **name == path).copied().unwrap_or("other")
+    static NAMES: LazyLock<HashSet<&'static str>> =
+        LazyLock::new(|| routes::rows().iter().map(|row| row.path).collect());
+    NAMES.get(path).copied().unwrap_or("other")
 }
-
-const ROUTE_NAMES: [&str; 31] = [
-    "/",
-    "/app.js",
-    "/chart.js",
-    "/style.css",
-    "/icon.svg",
-    "/favicon.ico",
-    "/health",
-    "/metrics",
-    "/api/health",
-    "/api/config",
-    "/api/symbols",
-    "/api/market",
-    "/api/account",
-    "/api/positions",
-    "/api/gate",
-    "/api/config/reload",
-    "/api/limits",
-    "/api/order",
-    "/api/cancel",
-    "/api/cancel_all",
-    "/api/kill",
-    "/api/rearm",
-    "/api/mode",
-    "/api/orders",
-    "/api/orders_state",
-    "/api/order_state",
-    "/api/audit/logs",
-    "/api/audit/stats",
-    "/api/audit/archive",
-    "/api/stream",
-    "/api/execution/ping",
-];
 
 /// Around every request: guard, deadline, headers, audit trail, metrics.
 async fn edge(State(app): State<Arc<App>>, mut request: Request, next: Next) -> Response<Body> {
     let began = Instant::now();
     let (method, route) = (request.method().clone(), route_name(request.uri().path()));
     let trail = trail::Trail::begin(&mut request);
-    let mut response = match guard::check(&request) {
+    // With authentication on, a web page of anybody else has no credentials to use.
+    let admitted = if app.auth.is_some() { access::admit(&app, &request) } else { guard::check(&request) };
+    let mut response = match admitted {
         Err(problem) => problem.into_response(),
         Ok(()) => match tokio::time::timeout(REQUEST_WITHIN, next.run(request)).await {
             Ok(response) => response,
@@ -236,16 +181,4 @@ async fn edge(State(app): State<Arc<App>>, mut request: Request, next: Next) -> 
     trail.end(&app, &mut response);
     app.metrics.observe(&method, route, response.status(), began.elapsed());
     response
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_route_has_a_name_in_metrics() {
-        for (path, _) in routes() {
-            assert!(ROUTE_NAMES.contains(&path), "{path}");
-        }
-    }
 }

@@ -9,6 +9,7 @@ use super::problem::Problem;
 const INDEX: &str = include_str!("../../assets/index.html");
 const SCRIPT: &str = include_str!("../../assets/app.js");
 const CHART: &str = include_str!("../../assets/chart.js");
+const LOGIN: &str = include_str!("../../assets/login.js");
 const STYLE: &str = include_str!("../../assets/style.css");
 const ICON: &str = include_str!("../../assets/icon.svg");
 
@@ -33,6 +34,11 @@ pub async fn script() -> Response<Body> {
 /// GET /chart.js
 pub async fn chart() -> Response<Body> {
     asset("text/javascript; charset=utf-8", CHART)
+}
+
+/// GET /login.js
+pub async fn login() -> Response<Body> {
+    asset("text/javascript; charset=utf-8", LOGIN)
 }
 
 /// GET /style.css

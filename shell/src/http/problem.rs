@@ -9,6 +9,8 @@ use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
 
 use super::json;
+use crate::auth::AuthError;
+use crate::auth::permission::Permissions;
 use crate::gateway::events::limit_value;
 use crate::gateway::exact::Exact;
 use crate::gateway::orders::{OrderError, Refused};
@@ -67,12 +69,32 @@ impl Problem {
         )
     }
 
+    /// No credentials, or none that count.
+    #[must_use]
+    pub fn unauthorized(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::UNAUTHORIZED, "unauthorized", message)
+    }
+
+    /// Known, and not allowed: one of `wanted` is needed.
+    #[must_use]
+    pub fn forbidden(wanted: Permissions) -> Self {
+        #[derive(Serialize)]
+        struct Wanted {
+            permissions: Vec<&'static str>,
+        }
+        let permissions = wanted.names();
+        let message = format!("this needs the permission {}", permissions.join(" or "));
+        Self::new(StatusCode::FORBIDDEN, "forbidden", message).details(&Wanted { permissions })
+    }
+
     fn details<T: Serialize>(mut self, details: &T) -> Self {
         self.details = to_raw_value(details).ok();
         self
     }
 
-    pub(super) fn retry_after(mut self, seconds: u32) -> Self {
+    /// When to come back.
+    #[must_use]
+    pub fn retry_after(mut self, seconds: u32) -> Self {
         self.retry_after_s = Some(seconds);
         self
     }
@@ -85,10 +107,40 @@ impl IntoResponse for Problem {
             Some(details) => json::response(self.status, &ProblemBody { error, message, details }),
             None => json::response(self.status, &ProblemBody { error, message, details: NoDetails {} }),
         };
+        if self.status == StatusCode::UNAUTHORIZED {
+            response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
         if let Some(seconds) = self.retry_after_s {
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }
         response
+    }
+}
+
+impl From<AuthError> for Problem {
+    fn from(error: AuthError) -> Self {
+        let message = error.to_string();
+        match error {
+            AuthError::Field { field, .. } => Self::field("bad_params", field, message),
+            AuthError::InvalidCredentials => {
+                Self::new(StatusCode::UNAUTHORIZED, "invalid_credentials", message)
+            }
+            AuthError::InvalidRefresh => {
+                Self::new(StatusCode::UNAUTHORIZED, "invalid_refresh_token", message)
+            }
+            AuthError::Beyond(_) => Self::new(StatusCode::FORBIDDEN, "forbidden", message),
+            AuthError::NotFound(_) => Self::new(StatusCode::NOT_FOUND, "not_found", message),
+            AuthError::Conflict { code, .. } => Self::new(StatusCode::CONFLICT, code, message),
+            AuthError::Busy => Self::new(StatusCode::SERVICE_UNAVAILABLE, "busy", message).retry_after(1),
+            AuthError::Store(ref cause) => {
+                tracing::error!(%cause, "the store of users and keys failed");
+                Self::new(StatusCode::SERVICE_UNAVAILABLE, "store_failed", message).retry_after(1)
+            }
+            AuthError::Internal(cause) => {
+                tracing::error!(cause, "authentication failed inside");
+                Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", message)
+            }
+        }
     }
 }
 

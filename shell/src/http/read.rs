@@ -109,7 +109,7 @@ pub async fn config(State(app): State<Arc<App>>) -> Response<Body> {
         market_source: &app.market_source,
         market_symbol: default_symbol(&app),
         execution_mode: EXECUTION_MODE,
-        auth_enabled: false,
+        auth_enabled: app.auth.is_some(),
         account: app.gateway.settings.account,
         strategy: &app.gateway.settings.manual_strategy,
     })

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use axum::body::{Body, Bytes};
-use axum::extract::State;
+use axum::extract::{Extension, State};
 use axum::http::{HeaderMap, HeaderValue, Response, StatusCode, Uri, header};
 use axum::response::IntoResponse;
 use futures_util::stream;
@@ -18,8 +18,10 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::body::Fields;
+use super::lease::Lease;
 use super::problem::Problem;
 use super::{App, closed};
+use crate::auth::Principal;
 use crate::gateway::events::Event;
 use crate::gateway::hub::{Cursor, Next, Start, write_sse};
 use crate::gateway::market::Sample;
@@ -84,12 +86,14 @@ fn start(uri: &Uri, headers: &HeaderMap) -> Result<Option<Start>, Problem> {
 /// GET /api/stream
 pub async fn stream(
     State(app): State<Arc<App>>,
+    Extension(principal): Extension<Principal>,
     uri: Uri,
     headers: HeaderMap,
 ) -> Result<Response<Body>, Problem> {
     let start = start(&uri, &headers)?;
     let counted = Counted::new(&app)?;
-    let reader = Reader::new(counted, start);
+    let lease = Lease::new(app.auth.as_ref(), principal);
+    let reader = Reader::new(counted, start, lease);
     let body = Body::from_stream(stream::unfold(reader, |mut reader| async move {
         let text = reader.next().await?;
         Some((Ok::<_, Infallible>(text), reader))
@@ -105,6 +109,7 @@ pub async fn stream(
 struct Reader {
     gateway: Arc<Gateway>,
     counted: Counted,
+    lease: Lease,
     cursor: Cursor,
     samples: watch::Receiver<Arc<Sample>>,
     seen: u64,
@@ -122,18 +127,21 @@ fn text(event: &Event) -> Bytes {
 }
 
 impl Reader {
-    fn new(counted: Counted, start: Option<Start>) -> Self {
+    fn new(counted: Counted, start: Option<Start>, lease: Lease) -> Self {
         let app = Arc::clone(&counted.0);
         let gateway = Arc::clone(&app.gateway);
         let mut queued = VecDeque::from([Bytes::from_static(b"retry: 1000\n: connected\n\n")]);
-        let cursor = if let Some(start) = start {
-            gateway.hub.cursor(start)
-        } else {
-            let (snapshot, cursor) = gateway.snapshot();
-            queued.push_back(text(&snapshot));
-            cursor
+        let cursor = match start {
+            Some(start) => gateway.hub.cursor(start),
+            None if !lease.shows_orders() => gateway.hub.cursor(Start::Live),
+            None => {
+                let (snapshot, cursor) = gateway.snapshot();
+                queued.push_back(text(&snapshot));
+                cursor
+            }
         };
         Self {
+            lease,
             cursor,
             samples: gateway.board.samples(),
             seen: 0,
@@ -149,13 +157,20 @@ impl Reader {
 
     async fn next(&mut self) -> Option<Bytes> {
         loop {
+            if !self.ended && self.lease.is_over() {
+                self.ended = true;
+                self.queued.clear();
+                return Some(over());
+            }
             if let Some(text) = self.queued.pop_front() {
                 return Some(text);
             }
             if self.ended {
                 return None;
             }
-            match self.gateway.hub.next(&mut self.cursor) {
+            let shows_orders = self.lease.shows_orders();
+            let next = if shows_orders { self.gateway.hub.next(&mut self.cursor) } else { Next::Wait };
+            match next {
                 Next::Text(text) if text.is_empty() => {}
                 Next::Text(text) => return Some(text),
                 Next::Gone => {
@@ -170,7 +185,7 @@ impl Reader {
                 Next::Wait => {
                     let sample = Arc::clone(&self.samples.borrow_and_update());
                     self.queued.extend(sample.since(&mut self.seen));
-                    if self.account.has_changed().unwrap_or(false) {
+                    if shows_orders && self.account.has_changed().unwrap_or(false) {
                         self.queued.push_back(self.account.borrow_and_update().clone());
                     }
                     self.queued.retain(|text| !text.is_empty());
@@ -187,10 +202,12 @@ impl Reader {
         if self.counted.0.streams.count() > PACED_ABOVE {
             tokio::time::sleep_until(self.flushed + PACE).await;
         }
+        let shows_orders = self.lease.shows_orders();
         tokio::select! {
-            () = self.cursor.changed() => {}
+            () = self.cursor.changed(), if shows_orders => {}
+            () = self.lease.changed() => {}
             Ok(()) = self.samples.changed() => self.samples.mark_changed(),
-            Ok(()) = self.account.changed() => self.account.mark_changed(),
+            Ok(()) = self.account.changed(), if shows_orders => self.account.mark_changed(),
             () = closed(&mut self.closing) => self.ended = true,
             () = tokio::time::sleep(KEEP_ALIVE) => self.queued.push_back(Bytes::from_static(b": keep-alive\n\n")),
         }
@@ -198,14 +215,24 @@ impl Reader {
     }
 }
 
-fn too_slow() -> Bytes {
+/// The last event of a stream that the server ends.
+fn last_word(error: &'static str, message: &'static str) -> Bytes {
     #[derive(serde::Serialize)]
-    struct Slow {
+    struct Last {
         error: &'static str,
         message: &'static str,
     }
+    text(&Event::new(None, "error", &Last { error, message }))
+}
+
+fn too_slow() -> Bytes {
     let message = "this stream was too slow for its order events: connect again with the last id";
-    text(&Event::new(None, "error", &Slow { error: "slow_client", message }))
+    last_word("slow_client", message)
+}
+
+fn over() -> Bytes {
+    let message = "the credentials of this stream have ended: connect again with new ones and the last id";
+    last_word("unauthorized", message)
 }
 
 /// The `account` event: balances and positions, their newest state.

@@ -15,7 +15,7 @@ use axum::response::IntoResponse as _;
 use serde_json::{Map, Value};
 
 use super::App;
-use super::audit::Peer;
+use super::access::Peer;
 use super::body::{self, Fields};
 use super::problem::Problem;
 use crate::audit::{AuditLog, Entry, LogType, Slot, time};
@@ -52,6 +52,10 @@ const ACTIONS: &[Audited] = &[
     ("/api/auth/refresh", LogType::Auth, &[("", "refresh")]),
     ("/api/auth/logout", LogType::Auth, &[("", "logout")]),
     ("/api/auth/roles", LogType::Auth, &[("DELETE", "revoke_role"), ("", "grant_role")]),
+    ("/api/auth/password", LogType::Auth, &[("", "change_password")]),
+    ("/api/auth/users", LogType::Auth, &[("DELETE", "remove_user"), ("", "create_user")]),
+    ("/api/stream/ticket", LogType::Auth, &[("", "ticket")]),
+    ("/admin/signing_keys", LogType::Auth, &[("DELETE", "revoke_signing_key"), ("", "rotate_signing_key")]),
     ("/api/auth/keys", LogType::ApiKey, &[("DELETE", "revoke_key"), ("", "create_key")]),
 ];
 
@@ -140,7 +144,7 @@ impl Trail {
         let trail = Self(Arc::new(Seen {
             method: request.method().clone(),
             path: clip(request.uri().path()),
-            ip_address: peer.map_or_else(String::new, |peer| peer.0.ip().to_string()),
+            ip_address: peer.map_or_else(String::new, |peer| peer.0.to_string()),
             correlation_id: given(headers, CORRELATION_ID).unwrap_or_else(|| request_id.clone()),
             request_id,
             user_id: OnceLock::new(),

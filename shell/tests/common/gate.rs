@@ -249,7 +249,9 @@ impl MemoryGate {
             ControlRequest::SetLimit { .. } | ControlRequest::Reload => {
                 panic!("limits are no control records")
             }
-            ControlRequest::Stop => panic!("nobody stops the gate in memory"),
+            ControlRequest::Stop | ControlRequest::Reconcile { .. } => {
+                panic!("nobody stops the gate in memory, and it has no venue to ask")
+            }
         };
         Ok(ControlRecord { control, scope, scope_id, now_ns: 6_000, client: 1, note })
     }

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot set up must fail")]
 #![allow(dead_code, reason = "every test file uses its own part")]
 
+pub mod desk;
 mod gate;
 
 use std::io::{BufRead, BufReader, Read, Write};
@@ -15,6 +16,7 @@ use ringfence_ipc::journal::{Record, StrategyRecord};
 use ringfence_ipc::market::MarketView;
 use ringfence_ipc::symbol::Symbol;
 use ringfence_shell::audit::{AuditLog, AuditOptions, Auditing};
+use ringfence_shell::auth::Auth;
 use ringfence_shell::gateway::pump::{self, LinkError, Pump};
 use ringfence_shell::gateway::{Gateway, Settings};
 use ringfence_shell::http::{self, App, AppConfig};
@@ -52,11 +54,19 @@ fn name(text: &[u8]) -> [u8; 24] {
 }
 
 pub fn start() -> Shell {
-    start_audited(|_| {})
+    start_as(None, |_| {})
+}
+
+pub fn start_with(auth: Option<Arc<Auth>>) -> Shell {
+    start_as(auth, |_| {})
 }
 
 /// A shell whose audit log has other options.
 pub fn start_audited(edit: impl FnOnce(&mut AuditOptions)) -> Shell {
+    start_as(None, edit)
+}
+
+fn start_as(auth: Option<Arc<Auth>>, edit: impl FnOnce(&mut AuditOptions)) -> Shell {
     let (journal, records) = mpsc::channel();
     let switches = Arc::new(Switches::default());
     let mut gate = Some(MemoryGate::new(journal, Arc::clone(&switches)));
@@ -98,9 +108,11 @@ pub fn start_audited(edit: impl FnOnce(&mut AuditOptions)) -> Shell {
     let (audit, auditing) = AuditLog::start(options).unwrap();
     let config = AppConfig {
         counters_path: "/nonexistent".into(),
+        socket: "/nonexistent.sock".into(),
         market_source: "sim".into(),
         market_symbol: None,
         audit: audit.clone(),
+        auth,
     };
     let app = App::new(Arc::clone(&gateway), config);
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();

@@ -3,7 +3,7 @@
 use ringfence_ipc::journal::archive::{SEGMENT_HEADER_BYTES, SegmentHeader, chain_seed, seal_slot};
 use ringfence_ipc::journal::checkpoint::{
     Checkpoint, CheckpointHeader, EntitlementPart, GatePart, LimitPart, NotePart, OrderPart, Part, PastPart,
-    PositionPart, StrategyPart, SymbolPart, TicketPart, body_crc,
+    PositionPart, StrategyPart, StrayPart, SymbolPart, TicketPart, body_crc,
 };
 use ringfence_ipc::journal::hot::{HotHeader, HotReader, Look};
 use ringfence_ipc::journal::scan::{Scan, SegmentReader};
@@ -69,6 +69,7 @@ pub fn checkpoint(data: &[u8]) {
                 Part::Positions => drop(PositionPart::decode(&item).encode()),
                 Part::Tickets => drop(TicketPart::decode(&item).encode()),
                 Part::Past => drop(PastPart::decode(&item).encode()),
+                Part::Strays => same!(StrayPart::decode(&item)),
                 Part::Windows | Part::Keys | Part::Spills => {}
             }
         }

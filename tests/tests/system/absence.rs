@@ -70,7 +70,7 @@ fn a_dead_strategys_orders_are_cancelled_after_what_it_published() {
         let (socket, diary) = (world.config.socket_path().display().to_string(), path.display().to_string());
         let birth = if round == 1 { "new" } else { "reborn" };
         // Every process of it goes on with keys of its own.
-        let args = [socket.as_str(), "hammer", &diary, &round.to_string(), birth];
+        let args = [socket.as_str(), "hammer", &diary, &round.to_string(), birth, "0"];
         let hammer =
             Process::start(env!("CARGO_BIN_EXE_hammer").as_ref(), &args, &world.dir().join("hammer.log"));
         await_that("orders rest", PATIENCE, || open_orders(&world) > 20);

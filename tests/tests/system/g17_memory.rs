@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use ringfence_core::config::{StrategyConfig, VenueKind};
 use ringfence_ipc::client::{Client, Event, SubmitError};
 use ringfence_ipc::msg::{Intent, Side, Tif};
+use ringfence_ipc::reason::Reason;
 use ringfence_tests::http::{Shell, Stream, post};
 use ringfence_tests::process::Process;
 use ringfence_tests::world::{PATIENCE, World};
@@ -17,15 +18,19 @@ const MIB: u64 = 1 << 20;
 
 /// Sends orders under the keys `from..to`, each once; returns how many were answered, and how many as a repeat.
 fn send_keys(client: &mut Client, from: u128, to: u128) -> (u64, u64) {
-    let (mut next, mut answered, mut repeats) = (from, 0, 0);
+    let (mut keys, mut again, mut answered, mut repeats) = (from..to, Vec::new(), 0, 0);
     let total = (to - from) as u64;
     while answered < total {
         let mut went = 0;
-        while next < to && went < 64 {
-            let order = Intent::limit(0, Side::Buy, 5_000_000, 1000, next, client.now_ns());
+        while went < 64 {
+            let Some(key) = again.pop().or_else(|| keys.next()) else { break };
+            let order = Intent::limit(0, Side::Buy, 5_000_000, 1000, key, client.now_ns());
             match client.submit(&Intent { tif: Tif::Ioc, ..order }) {
-                Ok(_) => (next, went) = (next + 1, went + 1),
-                Err(SubmitError::Full) => break,
+                Ok(_) => went += 1,
+                Err(SubmitError::Full) => {
+                    again.push(key);
+                    break;
+                }
                 Err(other) => panic!("the gate stays: {other}"),
             }
         }
@@ -33,6 +38,10 @@ fn send_keys(client: &mut Client, from: u128, to: u128) -> (u64, u64) {
         while let Some(event) = client.poll() {
             heard += 1;
             match event {
+                // Nothing was decided: the archive has to catch up first.
+                Event::Decision(decision) if decision.reason == Reason::JournalFull => {
+                    again.push(u128::from(decision.key_low));
+                }
                 Event::Decision(decision) => {
                     answered += 1;
                     repeats += u64::from(decision.duplicate);

@@ -4,6 +4,7 @@
 
 mod absence;
 mod audit;
+mod auth;
 mod checkpoints;
 mod config;
 mod g12_lives;
@@ -18,8 +19,10 @@ mod limits;
 mod look;
 mod nodes;
 mod orders;
+mod page;
 mod park;
 mod places;
 mod power;
+mod reconcile;
 mod recording;
 mod supervisor;

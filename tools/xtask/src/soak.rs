@@ -119,6 +119,13 @@ const ROWS: &[Row] = &[
         sizes: &[("RINGFENCE_G12_ROUNDS", "200")],
     },
     Row {
+        goal: "G13",
+        package: "ringfence-tests",
+        target: SYSTEM,
+        filter: "auth::",
+        sizes: &[("RINGFENCE_AUTH_KILLS", "40")],
+    },
+    Row {
         goal: "G17",
         package: "ringfence-tests",
         target: SYSTEM,

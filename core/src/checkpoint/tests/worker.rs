@@ -85,7 +85,7 @@ fn what_the_journal_needs_of_the_disk_is_not_taken_by_checkpoints() {
     busy.close();
     archiver.stop().unwrap();
     worker.stop();
-    assert_eq!(checkpoints(&place), []);
+    assert_eq!(checkpoints(&place), [0_u64; 0]);
     assert_eq!(place.recover().unwrap().recovered.gate.state_hash(), busy.gate.state_hash());
 }
 

@@ -117,6 +117,26 @@ fn a_repeated_answer_to_an_earlier_amend_confirms_nothing() {
 }
 
 #[test]
+fn an_answer_that_names_another_price_confirms_nothing() {
+    let mut rig = Rig::new();
+    let id = rig.enter(ALICE, BTC, Side::Buy, 100, 5);
+    amend(&mut rig, id, 110, 5);
+    let first = Report { leaves_qty: 5, last_price: 110, ..report(id, ReportKind::Amended) };
+    assert_eq!(rig.venue(&first).unwrap().last_price, 110, "the strategy is told the price");
+    amend(&mut rig, id, 90, 5);
+    assert_eq!(
+        rig.venue(&first),
+        Err(Unbooked::Repeat),
+        "the same quantity, and not the price that is asked for"
+    );
+    assert_eq!(gross(&rig), 550, "the venue may still hold the higher price");
+    let second = Report { last_price: 90, ..first };
+    assert_eq!(rig.venue(&second).unwrap().last_price, 90);
+    assert_eq!((gross(&rig), rig.gate.order(id).unwrap().price), (450, 90));
+    assert_eq!(rig.recovered().state_hash(), rig.gate.state_hash());
+}
+
+#[test]
 fn what_cannot_be_amended() {
     let mut rig = Rig::new();
     rig.quote(BTC, 99, 101);

@@ -1,5 +1,6 @@
 //! Tests of the whole state machine: a rig that journals like the reactor does, and one file per concern.
 
+mod alarms;
 mod amends;
 mod cancels;
 mod capacity;
@@ -8,6 +9,7 @@ mod config;
 mod dedup;
 mod exposure;
 mod fills;
+mod honest;
 mod limits;
 mod modes;
 mod passing;

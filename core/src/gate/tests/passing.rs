@@ -131,6 +131,10 @@ impl Storm {
     fn tell(&mut self, told: &Report) {
         if let Ok(booked) = self.rig.gate.book(told, self.rig.now_ns) {
             self.rig.gate.apply_report(&booked);
+            if booked.is_overfill() {
+                // Somebody looks at it, and the strategy goes on.
+                self.rig.mode(Scope::Strategy, booked.report.strategy, Mode::AllowAll);
+            }
         }
     }
 

@@ -9,6 +9,20 @@ use super::*;
 use crate::venue::{PaperConfig, PaperVenue};
 
 #[test]
+fn what_was_accepted_at_the_edge_of_the_numbers_is_read_back() {
+    let mut rig = Rig::new();
+    // The other side's open orders add nothing to this side's sum, and an amend only what it adds to its own order.
+    let small = rig.enter(ALICE, BTC, Side::Sell, 100, 1000);
+    assert_eq!(rig.try_order(ALICE, BTC, Side::Buy, 1, i64::MAX - 10).reason, Reason::Ok);
+    rig.tell(small, ReportKind::Accepted).unwrap();
+    let mut amend = with_kind(rig.limit_order(BTC, Side::Sell, 1, i64::MAX - 10), IntentKind::Amend);
+    amend.ttl_ns_or_target = small;
+    assert_eq!(rig.submit(ALICE, &amend).reason, Reason::Ok);
+    assert_eq!(rig.recovered().state_hash(), rig.gate.state_hash());
+    assert_eq!(rig.try_order(ALICE, BTC, Side::Buy, 1, 11).reason, Reason::ArithOverflow);
+}
+
+#[test]
 fn each_open_order_has_one_way_back() {
     let mut rig = Rig::new();
     rig.quote(BTC, 99, 101);

@@ -16,6 +16,7 @@ fn saved(gate: &Gate, state_hash: [u8; 32]) -> Vec<u8> {
     let mut body = BodyWriter::new(Vec::new());
     gate.save(&mut body).unwrap();
     [Part::Notes, Part::Tickets, Part::Past].into_iter().for_each(|part| body.part(part, 0).unwrap());
+    gate.save_strays(&mut body).unwrap();
     let (body, len, crc) = body.finish().unwrap();
     let header = CheckpointHeader { journal_id: 1, position: 1, epoch: 1, chain: 0, state_hash };
     [&header.encode(len, crc)[..], &body].concat()

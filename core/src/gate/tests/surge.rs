@@ -157,7 +157,11 @@ impl Surge {
             Op::Fill { pick, qty, price } => {
                 let id = self.pick(pick);
                 let cum = self.rig.gate.order(id).map_or(0, |o| o.cum_qty);
-                let _ = self.rig.venue(&fill(id, qty, price, cum + qty, key as u64));
+                let booked = self.rig.venue(&fill(id, qty, price, cum + qty, key as u64));
+                let over = booked.ok().filter(|booked| booked.reason == Reason::Overfill && key % 4 != 0);
+                if let Some(over) = over {
+                    self.rig.mode(Scope::Strategy, over.strategy, Mode::AllowAll);
+                }
             }
             Op::Quote { symbol, bid, spread } => self.rig.quote(symbol, bid, bid + spread),
             Op::Mode { mode } => {
@@ -185,6 +189,17 @@ impl Surge {
         let by_account: i128 = [0, 1].iter().filter_map(|a| gate.gross_e16(Scope::Account, *a)).sum();
         let global = gate.totals().gross_e16;
         assert_eq!((by_strategy, by_symbol, by_account), (global, global, global));
+        let recovered = self.rig.recovered();
+        for account in [0, 1] {
+            let own = gate.positions().filter(|p| p.account == account);
+            let sum = own.fold((0, 0, 0, 0), |(realised, unrealised, fees, fills), p: PositionView| {
+                let (r, u) = (realised + p.realised_e16, unrealised + p.unrealised_e16);
+                (r, u, fees + p.fees_e8, fills + p.fills)
+            });
+            let t = gate.account_totals(account).unwrap();
+            assert_eq!((t.realised_e16, t.unrealised_e16, t.fees_e8, t.fills), sum);
+            assert_eq!(recovered.account_totals(account), Some(t), "the journal gives the same account");
+        }
         assert!(global >= gate.positions().map(|p| p.cost_e16.abs()).sum());
     }
 }

@@ -3,6 +3,7 @@
 use ringfence_ipc::journal::{ControlKind, ControlRecord, Note};
 use ringfence_ipc::msg::{
     Intent, IntentKind, OperatorExt, OrderType, Quote, ReportKind, Side, Tif, Trade, Words, intent_flags,
+    kind, kind_of,
 };
 use ringfence_ipc::reason::{Mode, Scope};
 
@@ -38,6 +39,7 @@ pub enum Act {
     Venue,
     VenueStalls,
     VenueFault,
+    Reopen,
     LateArrive,
     Slow,
     Read,
@@ -55,7 +57,7 @@ pub enum Act {
 }
 
 /// How often each happens.
-const WEIGHTS: [(Act, u64); 28] = [
+const WEIGHTS: [(Act, u64); 29] = [
     (Act::New, 300),
     (Act::Burst, 20),
     (Act::Cancel, 110),
@@ -70,6 +72,7 @@ const WEIGHTS: [(Act, u64); 28] = [
     (Act::Venue, 300),
     (Act::VenueStalls, 3),
     (Act::VenueFault, 30),
+    (Act::Reopen, 20),
     (Act::LateArrive, 12),
     (Act::Slow, 4),
     (Act::Read, 80),
@@ -125,12 +128,23 @@ impl World {
             Act::Venue => self.venue()?,
             Act::VenueStalls => self.street().stalled ^= true,
             Act::VenueFault => {
-                let faults = [Fault::Lost, Fault::Twice, Fault::Again, Fault::Late, Fault::Overfilled];
+                // Each of the last three stops somebody until an operator has looked: they are rarer.
+                let faults = match rng.below(6) {
+                    0 => [Fault::Overfilled, Fault::FilledAfterEnd, Fault::Stray, Fault::StrayTwice],
+                    _ => [Fault::Lost, Fault::Twice, Fault::Again, Fault::Late],
+                };
                 let kinds =
                     [ReportKind::Accepted, ReportKind::Fill, ReportKind::Cancelled, ReportKind::Amended];
                 let kind = kinds.get(rng.below(8) as usize).copied();
-                self.street().arm(faults[rng.below(5) as usize], kind);
+                let fault = faults[rng.below(4) as usize];
+                let kind = match fault {
+                    Fault::Overfilled => Some(ReportKind::Fill),
+                    Fault::FilledAfterEnd => Some(ReportKind::Cancelled),
+                    _ => kind,
+                };
+                self.street().arm(fault, kind);
             }
+            Act::Reopen => self.reopen(),
             Act::LateArrive => self.street().release_late(),
             Act::Slow => self.clients[who].slow = true,
             Act::Read => {
@@ -171,6 +185,15 @@ impl World {
         // Mostly open again: a closed gate exercises little.
         let mode = if rng.below(2) == 0 { Mode::AllowAll } else { Mode::ALL[rng.below(4) as usize] };
         self.control(scope, scope_id, mode);
+    }
+
+    /// An operator has looked at the alarms: everybody goes on.
+    fn reopen(&mut self) {
+        for of in STRATEGIES.iter().map(|(id, ..)| Some(*id)).chain([None]) {
+            if self.model.mode(of) == Mode::CancelOnly {
+                self.control(of.map_or(Scope::Global, |_| Scope::Strategy), of.unwrap_or(0), Mode::AllowAll);
+            }
+        }
     }
 
     pub fn control(&mut self, scope: Scope, scope_id: u16, mode: Mode) {
@@ -295,7 +318,11 @@ impl World {
     fn ask_garbage(&mut self, who: usize, rng: &mut Rng) -> Check {
         let mut words: Words = Intent::limit(0, Side::Buy, 1, 1, self.key(rng), self.now_ns).encode();
         match rng.below(3) {
-            0 => words[0] = rng.next(),
+            0 => {
+                words[0] = rng.next();
+                // A node's value is no intent: it gets no answer, whatever it is.
+                words[0] ^= u64::from(kind_of(&words) == kind::NODE_UPDATE);
+            }
             1 => words[0] |= 0x80 << (8 * rng.below(5)),
             _ => words.iter_mut().skip(1).for_each(|word| *word = rng.next()),
         }

@@ -68,6 +68,7 @@ impl Model {
                 }
             }
             Record::Report(report) => drop(self.reported(report)),
+            Record::Stray(s) => self.strayed((s.order_id, s.symbol), s.side, s.qty, s.cum_qty, s.trade_id),
             Record::Decision(decision) => return self.decided(seq, decision),
             // The others decide nothing.
             _ => {}
@@ -200,6 +201,7 @@ impl Model {
             return None;
         }
         let waits = order.state == S::PendingCancel;
+        let amending = order.amend.is_some();
         let full = order.cum >= order.amend.map_or(order.qty, |(_, qty)| qty.max(order.qty));
         let unanswered = !order.acked || order.state == S::Unknown || r.reentered;
         let acked = order.acked || matches!(r.kind, K::Fill | K::Accepted | K::Amended);
@@ -216,7 +218,10 @@ impl Model {
             (K::Expired, _) => S::Expired,
             (K::Amended, None) => return None,
             // It repeats the answer to an earlier amend.
-            (K::Amended, Some((_, qty))) if r.leaves_qty > 0 && r.cum_qty + r.leaves_qty != qty => {
+            (K::Amended, Some((price, qty)))
+                if (r.leaves_qty > 0 && r.cum_qty + r.leaves_qty != qty)
+                    || (r.last_price > 0 && r.last_price != price) =>
+            {
                 return None;
             }
             (K::Amended, Some((price, qty))) => {
@@ -241,6 +246,9 @@ impl Model {
             (K::LostBeforeSend, _) => S::Rejected,
         };
         order.acked = acked;
+        let may_fill = order.amend.map_or(order.qty, |(_, qty)| qty.max(order.qty));
+        let settles = amending && order.amend.is_none() && matches!(r.kind, K::Amended | K::CancelRejected);
+        let overfill = order.cum > may_fill && (r.kind == K::Fill || settles);
         let leaves_qty = if order.is_open() { order.leaves() as i64 } else { 0 };
         let booked = Booked {
             state: order.state,
@@ -248,12 +256,39 @@ impl Model {
             cum_qty: order.cum,
             leaves_qty,
             late: was_final && r.kind == K::Fill,
+            overfill,
         };
         let (place, side) = ((order.strategy, order.symbol), order.side);
         if last_qty > 0 {
             self.fill(place, side, last_qty, r.last_price, r.fee_e8);
         }
+        if overfill && self.mode(Some(place.0)) == Mode::AllowAll {
+            self.modes.insert(Some(place.0), Mode::CancelOnly);
+        }
         Some(booked)
+    }
+
+    /// What a fill for an order that is not known adds; `None`: nothing.
+    pub fn stray(&self, r: &Report) -> Option<i64> {
+        let sane = r.last_qty > 0 && r.last_price > 0 && r.cum_qty > 0;
+        let known = self.order(r.order_id).is_some() || usize::from(r.symbol) >= self.symbols.len();
+        if r.kind != ReportKind::Fill || !sane || known {
+            return None;
+        }
+        match self.strays.get(&(r.order_id, r.symbol)) {
+            None => Some(r.last_qty),
+            Some(s) if r.cum_qty > s.cum && r.trade_id != s.last_trade => Some(r.cum_qty - s.cum),
+            Some(_) => None,
+        }
+    }
+
+    pub fn strayed(&mut self, of: (OrderId, u16), side: Side, qty: i64, cum: i64, trade: u64) {
+        let stray = self.strays.entry(of).or_default();
+        (stray.cum, stray.last_trade) = (cum, trade);
+        stray.net += qty * side.sign();
+        if self.mode(None) == Mode::AllowAll {
+            self.modes.insert(None, Mode::CancelOnly);
+        }
     }
 
     /// `docs/accounting.md`, "One fill".

@@ -1,6 +1,6 @@
 //! What the run sees of the gate, held against the model after every step.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
 use ringfence_ipc::journal::{DecisionRecord, Record};
 use ringfence_ipc::msg::{
@@ -80,7 +80,9 @@ impl World {
     /// One pass: first the mail, then `taken` reports, then intents, in this order.
     fn learn(&mut self, taken: usize) -> Check {
         let mut fresh = self.fresh_records()?;
-        let is_mail = |(_, r): &mut (u64, Record)| !matches!(r, Record::Report(_) | Record::Decision(_));
+        let is_mail = |(_, r): &mut (u64, Record)| {
+            !matches!(r, Record::Report(_) | Record::Decision(_) | Record::Stray(_))
+        };
         while let Some((at, record)) = fresh.pop_front_if(is_mail) {
             self.model.recorded(at, &record);
         }
@@ -91,6 +93,12 @@ impl World {
                 same_report(&report, &booked, fresh.pop_front())?;
             } else if forgotten && report.last_qty > 0 {
                 self.forgotten.insert(report.order_id);
+                if let Some(qty) = self.model.stray(&report) {
+                    let record = fresh.pop_front();
+                    same_stray(&report, qty, record)?;
+                    let of = (report.order_id, report.symbol);
+                    self.model.strayed(of, report.side, qty, report.cum_qty, report.trade_id);
+                }
             }
         }
         let mut told = Vec::new();
@@ -343,8 +351,16 @@ fn same_report(sent: &Report, booked: &Booked, record: Option<(u64, Record)>) ->
             cum_qty: r.cum_qty,
             leaves_qty: r.leaves_qty,
             late: r.late,
+            overfill: r.reason == Reason::Overfill,
         } == *booked);
     hold(same, || format!("{sent:?}: expected {booked:?}, journalled {record:?}"))
+}
+
+fn same_stray(sent: &Report, qty: i64, record: Option<(u64, Record)>) -> Check {
+    let same = matches!(record, Some((_, Record::Stray(s))) if s.order_id == sent.order_id
+        && (s.symbol, s.side, s.qty, s.price) == (sent.symbol, sent.side, qty, sent.last_price)
+        && (s.cum_qty, s.trade_id, s.fee_e8) == (sent.cum_qty, sent.trade_id, sent.fee_e8));
+    hold(same, || format!("{sent:?}: expected a stray of {qty}, journalled {record:?}"))
 }
 
 fn compare_sums(gate: &Gate, model: &Model) -> Check {
@@ -357,6 +373,10 @@ fn compare_sums(gate: &Gate, model: &Model) -> Check {
             })?;
         }
     }
+    let strays = gate.strays().map(|s| ((s.order_id, s.symbol), (s.cum_qty, s.net_qty, s.last_trade_id)));
+    let expected = model.strays.iter().map(|(of, s)| (*of, (s.cum, s.net, s.last_trade)));
+    let (strays, expected): (BTreeMap<_, _>, BTreeMap<_, _>) = (strays.collect(), expected.collect());
+    hold(strays == expected, || format!("strays {strays:?}, expected {expected:?}"))?;
     hold(gate.positions().count() == model.positions.len(), || "another number of positions".to_owned())?;
     for view in gate.positions() {
         let place = (view.strategy, view.symbol);

@@ -25,6 +25,9 @@ mod world;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use ringfence_ipc::journal::Record;
+use ringfence_ipc::reason::Reason;
+
 use act::{Step, steps};
 use world::World;
 
@@ -35,6 +38,8 @@ struct Tally {
     asked: AtomicU64,
     fills: AtomicU64,
     lives: AtomicU64,
+    overfills: AtomicU64,
+    strays: AtomicU64,
 }
 
 impl Tally {
@@ -44,11 +49,20 @@ impl Tally {
             (&self.asked, world.clients.iter().map(|client| client.asked).sum()),
             (&self.fills, world.model.positions.values().map(|position| position.fills).sum()),
             (&self.lives, u64::from(world.model.epoch)),
+            (
+                &self.overfills,
+                count(world, |r| matches!(r, Record::Report(r) if r.reason == Reason::Overfill)),
+            ),
+            (&self.strays, count(world, |r| matches!(r, Record::Stray(_)))),
         ];
         for (sum, more) in sums {
             sum.fetch_add(more, Ordering::Relaxed);
         }
     }
+}
+
+fn count(world: &World, which: impl Fn(&Record) -> bool) -> u64 {
+    world.log.iter().filter(|(_, record)| which(record)).count() as u64
 }
 
 /// Runs `steps`; what went wrong, and in which step.
@@ -106,7 +120,14 @@ fn g9_the_whole_system_agrees_with_its_reference() {
     assert!(failed.is_empty(), "{}", failed.join("\n\n"));
     println!("g9: {seeds} seeds x {count} steps: {tally:?}");
     let least = if keep.is_some() { 0 } else { seeds };
-    for (what, sum) in [("fills", &tally.fills), ("answers", &tally.asked), ("lives", &tally.lives)] {
+    let sums = [
+        ("fills", &tally.fills),
+        ("answers", &tally.asked),
+        ("lives", &tally.lives),
+        ("overfills", &tally.overfills),
+        ("strays", &tally.strays),
+    ];
+    for (what, sum) in sums {
         assert!(sum.load(Ordering::Relaxed) >= least, "too few {what}: {tally:?}");
     }
 }

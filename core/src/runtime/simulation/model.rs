@@ -91,6 +91,16 @@ pub struct Booked {
     pub cum_qty: i64,
     pub leaves_qty: i64,
     pub late: bool,
+    /// More than was asked for.
+    pub overfill: bool,
+}
+
+/// What came in for an order that the gate does not know.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Stray {
+    pub cum: i64,
+    pub net: i64,
+    pub last_trade: u64,
 }
 
 /// What must leave the gate: kind, order, price, quantity.
@@ -114,6 +124,8 @@ pub struct Model {
     /// By slot: an order stays known until a later one takes its slot.
     pub orders: BTreeMap<u64, Order>,
     pub positions: BTreeMap<(u16, u16), Position>,
+    /// By order and symbol.
+    pub strays: BTreeMap<(OrderId, u16), Stray>,
     /// Orders whose cancel mass cancels and force flats owe the venue: how many at most, and whether one has left.
     pub owed: BTreeMap<OrderId, (u64, bool)>,
     pub next_sequence: u64,

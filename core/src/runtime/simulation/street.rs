@@ -22,6 +22,12 @@ pub enum Fault {
     Late,
     /// If it is the fill that completes an order: it says more than was asked for.
     Overfilled,
+    /// If it ends an order unfilled: a fill follows that says more than was asked for.
+    FilledAfterEnd,
+    /// A fill follows for an order that nobody entered.
+    Stray,
+    /// As `Stray`, and twice.
+    StrayTwice,
 }
 
 /// One order as the venue has it.
@@ -46,6 +52,8 @@ pub struct Street {
     pub truth: BTreeMap<OrderId, Truth>,
     /// Orders of which the gate was told late or not at all.
     pub disturbed: BTreeSet<OrderId>,
+    /// Fills that never were.
+    invented: u64,
     /// It takes no commands.
     pub stalled: bool,
 }
@@ -68,6 +76,7 @@ impl Street {
             armed: Vec::new(),
             truth,
             disturbed: BTreeSet::new(),
+            invented: 0,
             stalled: false,
         }
     }
@@ -119,7 +128,38 @@ impl Street {
                 self.waiting.push_back(report);
                 self.late.push(report);
             }
+            Some(Fault::Stray | Fault::StrayTwice) => {
+                let stray = Report { order_id: report.order_id + (1 << 40), ..self.fill_like(&report, 2, 2) };
+                let times = if fault == Some(Fault::Stray) { 1 } else { 2 };
+                self.waiting.push_back(report);
+                self.waiting.extend((0..times).map(|_| stray));
+            }
+            Some(Fault::FilledAfterEnd) => {
+                self.waiting.push_back(report);
+                let truth = self.truth.get(&report.order_id).copied().unwrap_or_default();
+                if truth.total > 0 && matches!(report.kind, ReportKind::Cancelled | ReportKind::Expired) {
+                    let cum = truth.total + 2;
+                    let fill = self.fill_like(&report, cum - truth.cum, cum);
+                    self.believe(&fill);
+                    self.waiting.push_back(fill);
+                }
+            }
             Some(Fault::Overfilled) | None => self.waiting.push_back(report),
+        }
+    }
+
+    /// A fill that never was, of the order that `report` is about.
+    fn fill_like(&mut self, report: &Report, last_qty: i64, cum_qty: i64) -> Report {
+        self.invented += 1;
+        let trade_id = 1 << 60 | self.invented;
+        Report {
+            kind: ReportKind::Fill,
+            last_qty,
+            last_price: 1_000,
+            cum_qty,
+            leaves_qty: 0,
+            trade_id,
+            ..*report
         }
     }
 

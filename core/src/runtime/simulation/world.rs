@@ -178,6 +178,8 @@ impl World {
                 | FromGate::Configured { .. }
                 | FromGate::Unreleased { .. }
                 | FromGate::Node(_)
+                | FromGate::Alarm(_)
+                | FromGate::VenueMark { .. }
                 | FromGate::Stopped => {}
             }
         }

@@ -38,6 +38,7 @@ impl PaperVenue {
     }
 
     fn enter(&mut self, command: &Command, ts_ns: u64, out: &mut Vec<Report>) {
+        self.newest_entered = self.newest_entered.max(command.order_id);
         if self.places.contains_key(&command.order_id) || self.finished.contains(command.order_id) {
             self.counts.repeated += 1;
             return;
@@ -154,7 +155,8 @@ impl PaperVenue {
             return;
         }
         (order.price, order.total) = (command.price, command.qty);
-        out.push(order.working(ReportKind::Amended, Reason::Ok, ts_ns));
+        let amended = order.working(ReportKind::Amended, Reason::Ok, ts_ns);
+        out.push(Report { last_price: order.price, ..amended });
         if !keeps_place {
             self.requeue(command, ts_ns, out);
         }

@@ -10,6 +10,7 @@ mod order;
 mod queue;
 mod random;
 mod resting;
+mod snapshot;
 mod tape;
 
 use super::book::Book;
@@ -72,6 +73,8 @@ pub struct PaperVenue {
     queue: VecDeque<(u64, Command)>,
     random: Random,
     till: Till,
+    /// The newest order that has arrived; orders arrive in the order of their ids.
+    newest_entered: OrderId,
     arrivals: u64,
     /// Orders that the trade in hand has filled whole; empty between calls.
     done: Vec<(Side, Key, OrderId)>,
@@ -157,7 +160,8 @@ impl PaperVenue {
             finished: Finished::default(),
             queue: VecDeque::new(),
             random: Random::new(config.seed),
-            till: Till::new(&config),
+            till: Till::new(&config, symbols.len()),
+            newest_entered: 0,
             arrivals: 0,
             done: Vec::new(),
             last_due_ns: 0,

@@ -5,7 +5,7 @@ use super::money::fee_e8;
 use super::queue::QueuePlace;
 use crate::venue::answer;
 use ringfence_ipc::msg::{
-    Command, CommandKind, OrderId, OrderState, Report, ReportKind, Side, SymbolId, intent_flags,
+    Command, CommandKind, Key, OrderId, OrderState, Report, ReportKind, Side, SymbolId, intent_flags,
 };
 use ringfence_ipc::reason::Reason;
 use ringfence_ipc::symbol::Symbol;
@@ -14,6 +14,8 @@ use ringfence_ipc::symbol::Symbol;
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Order {
     pub(super) id: OrderId,
+    /// None of a re-entered order: its place holds what was filled before.
+    pub(super) key: Option<Key>,
     pub(super) symbol: SymbolId,
     pub(super) side: Side,
     key_low: u64,
@@ -35,6 +37,7 @@ impl Order {
         let total = command.qty.checked_add(cum).filter(|_| command.qty > 0 && cum >= 0)?;
         Some(Self {
             id: command.order_id,
+            key: (!reentered).then_some(command.key),
             symbol: command.symbol,
             side: command.side,
             key_low: command.key as u64,
@@ -55,7 +58,7 @@ impl Order {
         self.flags & intent_flags::POST_ONLY != 0
     }
 
-    const fn working_state(&self) -> OrderState {
+    pub(super) const fn working_state(&self) -> OrderState {
         if self.cum > 0 { OrderState::PartiallyFilled } else { OrderState::Accepted }
     }
 
@@ -105,18 +108,29 @@ pub(super) struct Fill {
     pub(super) ts_ns: u64,
 }
 
+/// What all fills in one symbol add up to.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Holding {
+    /// Signed scaled quantity.
+    pub(super) qty: i128,
+    pub(super) fees_e8: i128,
+}
+
 /// Books fills: trade ids, fees, cumulative quantities.
 #[derive(Debug)]
 pub(super) struct Till {
     trade_id: u64,
+    /// By symbol.
+    pub(super) holdings: Box<[Holding]>,
     maker_fee_ppm: i32,
     taker_fee_ppm: i32,
 }
 
 impl Till {
-    pub(super) const fn new(config: &PaperConfig) -> Self {
+    pub(super) fn new(config: &PaperConfig, symbols: usize) -> Self {
         Self {
             trade_id: config.trade_id_base,
+            holdings: vec![Holding::default(); symbols].into_boxed_slice(),
             maker_fee_ppm: config.maker_fee_ppm,
             taker_fee_ppm: config.taker_fee_ppm,
         }
@@ -128,12 +142,17 @@ impl Till {
         self.trade_id = self.trade_id.wrapping_add(1);
         let fee_ppm = if fill.maker { self.maker_fee_ppm } else { self.taker_fee_ppm };
         let state = if order.leaves() == 0 { OrderState::Filled } else { OrderState::PartiallyFilled };
+        let fee_e8 = fee_e8(symbol, fill.price, fill.qty, fee_ppm);
+        if let Some(holding) = self.holdings.get_mut(usize::from(order.symbol)) {
+            holding.qty += i128::from(fill.qty) * i128::from(order.side.sign());
+            holding.fees_e8 = holding.fees_e8.saturating_add(fee_e8.into());
+        }
         Report {
             maker: fill.maker,
             last_qty: fill.qty,
             last_price: fill.price,
             trade_id: self.trade_id,
-            fee_e8: fee_e8(symbol, fill.price, fill.qty, fee_ppm),
+            fee_e8,
             leaves_qty: order.leaves(),
             venue_ts_ns: fill.ts_ns,
             ..order.report(ReportKind::Fill, state, Reason::Ok, fill.ts_ns)

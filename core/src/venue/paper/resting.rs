@@ -48,6 +48,10 @@ impl Resting {
         self.orders.remove(&key)
     }
 
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Order> {
+        self.orders.values()
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.orders.is_empty()
     }

@@ -25,6 +25,7 @@
 //!                | OPERATOR_EXT or 0, 7 words
 //!  TICKETS (3)   strategy u16 | ticket digest, 2 words
 //!  PAST (3)      records | gate time of the newest, ns | highest client number
+//!  STRAYS (6)    order id (0: all that no longer fit, by symbol) | symbol u16 | cumulative qty | net qty | last trade id | fills
 //! ```
 
 use super::{CheckpointError, Item};
@@ -34,7 +35,7 @@ use crate::reason::{LimitId, Mode, Scope, StormCause, StormState};
 use crate::symbol::Symbol;
 
 pub(super) const LAYOUT: &str = "checkpoint 1; gate15 limits2 entitlements1 symbols13 strategies15 windows33 keys11 spills1 positions11 \
-                                 orders15 notes11 tickets3 past3";
+                                 orders15 notes11 tickets3 past3 strays6";
 
 /// A list of items of one kind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,11 +66,13 @@ pub enum Part {
     Tickets,
     /// One item: how long the journal is.
     Past,
+    /// Fills of orders that the gate does not know.
+    Strays,
 }
 
 impl Part {
     /// All of them, in the order of the file.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::Gate,
         Self::Limits,
         Self::Entitlements,
@@ -83,6 +86,7 @@ impl Part {
         Self::Notes,
         Self::Tickets,
         Self::Past,
+        Self::Strays,
     ];
 
     /// Words of one item.
@@ -92,6 +96,7 @@ impl Part {
             Self::Entitlements | Self::Spills => 1,
             Self::Limits => 2,
             Self::Tickets | Self::Past => 3,
+            Self::Strays => 6,
             Self::Keys | Self::Positions | Self::Notes => 11,
             Self::Symbols => 13,
             Self::Gate | Self::Strategies | Self::Orders => 15,

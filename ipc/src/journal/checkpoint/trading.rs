@@ -228,3 +228,50 @@ impl NotePart {
         })
     }
 }
+
+/// What came in for an order that the gate does not know.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StrayPart {
+    /// The order; 0: all that no longer fit, of this symbol.
+    pub order_id: OrderId,
+    /// Its symbol.
+    pub symbol: SymbolId,
+    /// Scaled cumulative quantity at the venue.
+    pub cum_qty: i64,
+    /// Signed scaled quantity that came in.
+    pub net_qty: i64,
+    /// The last fill's trade id.
+    pub last_trade_id: u64,
+    /// Fills.
+    pub fills: u64,
+}
+
+impl StrayPart {
+    /// To the file.
+    #[must_use]
+    pub const fn encode(&self) -> [u64; Part::Strays.words()] {
+        [
+            self.order_id,
+            self.symbol as u64,
+            self.cum_qty as u64,
+            self.net_qty as u64,
+            self.last_trade_id,
+            self.fills,
+        ]
+    }
+
+    /// From the file.
+    ///
+    /// # Errors
+    /// [`CheckpointError`] when the item is none.
+    pub fn decode(item: &Item<'_>) -> Result<Self, CheckpointError> {
+        Ok(Self {
+            order_id: item.word(0),
+            symbol: u16::try_from(item.word(1)).map_err(|_| item.bad("symbol"))?,
+            cum_qty: item.word(2) as i64,
+            net_qty: item.word(3) as i64,
+            last_trade_id: item.word(4),
+            fills: item.word(5),
+        })
+    }
+}

@@ -24,6 +24,7 @@ const REPORT: u8 = 9;
 const CLOSE: u8 = 10;
 const CAPACITY: u8 = 11;
 const CONFIG: u8 = 12;
+const STRAY: u8 = 13;
 
 /// A record on its way to the log: its slots' payloads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -353,6 +354,19 @@ impl Record {
                 ]);
                 record
             }
+            Self::Stray(s) => {
+                let mut record = RecordWords::new(STRAY, 2, s.side as u64 | u64::from(s.symbol) << 16);
+                record.words[0][1..].copy_from_slice(&[
+                    s.order_id,
+                    s.cum_qty as u64,
+                    s.qty as u64,
+                    s.price as u64,
+                    s.now_ns,
+                    s.key_low,
+                ]);
+                record.words[1][..3].copy_from_slice(&[s.trade_id, s.fee_e8 as u64, s.venue_ts_ns]);
+                record
+            }
             Self::Capacity(c) => {
                 let ids = u64::from(c.max_symbols) | u64::from(c.max_strategies) << 16;
                 let mut record = RecordWords::new(CAPACITY, 1, ids | u64::from(c.max_accounts) << 32);
@@ -374,7 +388,7 @@ impl Record {
         let (kind, slots) = (first[0] as u8, (first[0] >> 8) as u8);
         let legal: &[u8] = match kind {
             SYMBOL | STRATEGY | ATTACH | LIMIT | MARK | CLOSE | CAPACITY | CONFIG => &[1],
-            BOOT => &[2],
+            BOOT | STRAY => &[2],
             DECISION => &[2, 3],
             REPORT | CONTROL => &[1, 2],
             _ => return Err(RecordError::UnknownKind(kind)),
@@ -466,6 +480,19 @@ impl Record {
                 now_ns: w[2],
                 client: w[3],
                 digest: u128::from(w[4]) | u128::from(w[5]) << 64,
+            }),
+            STRAY => Self::Stray(StrayRecord {
+                order_id: w[1],
+                symbol: bits(rest, 16, 16) as u16,
+                side: wire(Side::from_wire(bits(rest, 0, 16)), "side", bits(rest, 0, 16))?,
+                qty: w[3] as i64,
+                price: w[4] as i64,
+                cum_qty: w[2] as i64,
+                trade_id: slots[1][0],
+                fee_e8: slots[1][1] as i64,
+                key_low: w[6],
+                venue_ts_ns: slots[1][2],
+                now_ns: w[5],
             }),
             CAPACITY => Self::Capacity(CapacityRecord {
                 order_slots: narrow(w[1], "order_slots")?,

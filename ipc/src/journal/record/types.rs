@@ -2,7 +2,7 @@
 
 use super::control::ControlRecord;
 use crate::msg::{
-    AccountId, DecodeError, DurabilityTier, Intent, OperatorExt, OrderId, Outcome, Report, StrategyId,
+    AccountId, DecodeError, DurabilityTier, Intent, OperatorExt, OrderId, Outcome, Report, Side, StrategyId,
     SymbolId,
 };
 use crate::reason::{LimitId, Reason, Scope};
@@ -266,6 +266,34 @@ pub struct DecisionRecord {
     pub intent_position: u64,
 }
 
+/// A fill for an order that the gate does not know: its slot was taken again, or it never was the gate's. The account
+/// holds what it moved; no strategy's position does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StrayRecord {
+    /// The order, as the venue names it.
+    pub order_id: OrderId,
+    /// Its symbol.
+    pub symbol: SymbolId,
+    /// Its side.
+    pub side: Side,
+    /// Scaled quantity that this fill adds.
+    pub qty: i64,
+    /// Scaled price.
+    pub price: i64,
+    /// Scaled cumulative quantity of the order at the venue.
+    pub cum_qty: i64,
+    /// The venue's trade id.
+    pub trade_id: u64,
+    /// Its fee, 1e-8 of the quote currency.
+    pub fee_e8: i64,
+    /// Low half of the order's key, where the venue says it.
+    pub key_low: u64,
+    /// When it happened at the venue, ns.
+    pub venue_ts_ns: u64,
+    /// Gate time, ns.
+    pub now_ns: u64,
+}
+
 /// The gate stopped in good order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CloseRecord {
@@ -297,4 +325,5 @@ pub enum Record {
     Close(CloseRecord),
     Capacity(CapacityRecord),
     Config(ConfigRecord),
+    Stray(StrayRecord),
 }

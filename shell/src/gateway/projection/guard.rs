@@ -86,6 +86,23 @@ impl Guard {
         true
     }
 
+    /// An alarm: whoever may trade, a strategy or (`None`) the whole gate, may only reduce from here on. Says whether that
+    /// changed anything.
+    pub fn restrain(&mut self, strategy: Option<StrategyId>, now_ns: u64, why: &str) -> bool {
+        match strategy {
+            Some(id) if !self.strategies.contains_key(&id) => {
+                self.strategies.insert(id, Mode::CancelOnly);
+                true
+            }
+            None if self.mode == Mode::AllowAll => {
+                (self.mode, self.mode_since_ns, self.mode_note) =
+                    (Mode::CancelOnly, now_ns, Note::lossy(why));
+                true
+            }
+            _ => false,
+        }
+    }
+
     fn mode_of(&self, record: &ControlRecord) -> Mode {
         match record.scope {
             Scope::Strategy => self.strategies.get(&record.scope_id).copied().unwrap_or(Mode::AllowAll),

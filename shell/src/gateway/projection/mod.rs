@@ -12,11 +12,12 @@ mod tests;
 
 use std::collections::VecDeque;
 
-use ringfence_ipc::journal::{DecisionRecord, MarkRecord, Record, StrategyRecord};
+use ringfence_ipc::journal::{DecisionRecord, MarkRecord, Record, StrategyRecord, StrayRecord};
 use ringfence_ipc::msg::{AccountId, IntentKind, Outcome, Report, ReportKind, StrategyId, SymbolId};
 use ringfence_ipc::reason::{Mode, Reason};
 use ringfence_ipc::symbol::Symbol;
 
+use super::alarms;
 use super::events::{self, Event};
 use super::guarding;
 use super::key::strategy_order_id;
@@ -94,6 +95,10 @@ pub struct Counts {
     pub fills: u64,
     /// Orders that ended cancelled.
     pub cancelled: u64,
+    /// Alarms: reports that took an order beyond its quantity.
+    pub overfills: u64,
+    /// Alarms: fills for orders that the gate does not know.
+    pub stray_fills: u64,
     /// Records applied.
     pub records: u64,
 }
@@ -137,13 +142,14 @@ impl Projection {
                 self.now_ns = control.now_ns;
                 let changed = self.guard.apply(control);
                 if !quiet {
-                    let mode =
-                        changed.then(|| guarding::mode_changed(position, control, &self.guard, &self.names));
+                    let (id, ts_ns) = (Some(position), control.now_ns);
+                    let mode = changed.then(|| guarding::mode_changed(id, ts_ns, &self.guard, &self.names));
                     out.extend(mode.or_else(|| guarding::mass_cancel(position, control, &self.names)));
                 }
             }
             Record::Decision(decision) => self.decision(position, decision, quiet, out),
             Record::Report(report) => self.report(position, report, quiet, out),
+            Record::Stray(stray) => self.stray(position, stray, quiet, out),
             Record::Config(config) => self.limits.begin(position, config.version),
             Record::Limit(limit) => self.limits.apply(limit),
             Record::Attach(_) | Record::Close(_) | Record::Capacity(_) => {}
@@ -224,6 +230,9 @@ impl Projection {
             _ => {}
         }
         if quiet {
+            if r.reason == Reason::Overfill {
+                self.overfilled(r, quiet, out);
+            }
             return;
         }
         if r.kind == ReportKind::CancelRejected {
@@ -235,6 +244,34 @@ impl Projection {
             out.push(events::update(update_at, order, &self.names, false));
         }
         out.push(events::order_state(order, &self.names));
+        if r.reason == Reason::Overfill {
+            self.overfilled(r, quiet, out);
+        }
+    }
+
+    /// An alarm without an id of its own: the record's positions are taken by the events before it.
+    fn overfilled(&mut self, r: &Report, quiet: bool, out: &mut Vec<Event>) {
+        self.counts.overfills += 1;
+        let restrained = self.guard.restrain(Some(r.strategy), r.ts_ns, "overfill");
+        if quiet {
+            return;
+        }
+        out.extend(self.orders.by_order_id(r.order_id).map(|order| alarms::overfill(order, r, &self.names)));
+        out.extend(restrained.then(|| guarding::mode_changed(None, r.ts_ns, &self.guard, &self.names)));
+    }
+
+    fn stray(&mut self, position: u64, s: &StrayRecord, quiet: bool, out: &mut Vec<Event>) {
+        self.now_ns = s.now_ns;
+        self.counts.stray_fills += 1;
+        let restrained = self.guard.restrain(None, s.now_ns, "stray fill");
+        if quiet {
+            return;
+        }
+        let order = self.orders.by_order_id(s.order_id);
+        out.push(alarms::stray(position, s, order, &self.names));
+        // Its record takes two positions: one for each of its events.
+        let id = Some(position + 1);
+        out.extend(restrained.then(|| guarding::mode_changed(id, s.now_ns, &self.guard, &self.names)));
     }
 
     /// The last record applied; 0 before the first.

@@ -211,3 +211,47 @@ fn an_amend_changes_price_and_quantity_only_when_the_venue_confirms() {
     p.apply(16, &Record::Report(amended), false, &mut out);
     assert_eq!((&state(&p, "a")["limit_price"], &state(&p, "a")["order_qty"]), (&60_000.into(), &0.5.into()));
 }
+
+#[test]
+fn an_overfill_is_an_error_event_and_its_strategy_may_only_reduce() {
+    let (mut p, mut out) = (journal(), Vec::new());
+    let order = Intent::limit(0, Side::Buy, 60_000_00, 100_000, 7, 1);
+    p.apply(3, &decision(order, Some("web-1"), ORDER, Reason::Ok), false, &mut out);
+    let mut over = report(ReportKind::Fill, OrderState::Filled, (150_000, 60_000_00), 150_000, 0);
+    over.reason = Reason::Overfill;
+    out.clear();
+    p.apply(5, &Record::Report(over), false, &mut out);
+    let error = out.iter().find(|event| event.name == "error").unwrap();
+    let body: Value = serde_json::from_str(&error.json).unwrap();
+    assert_eq!((error.id, &body["error"]), (None, &Value::from("overfill")), "{body}");
+    assert_eq!(body["client_order_id"], "web-1");
+    assert_eq!((body["order_qty"].to_string(), body["executed_qty"].to_string()), ("1".into(), "1.5".into()));
+    assert_eq!((p.guard.strategies.get(&1), p.counts.overfills), (Some(&Mode::CancelOnly), 1));
+    let ids: Vec<u64> = out.iter().filter_map(|event| event.id).collect();
+    assert_eq!(ids, [5, 6], "no two events share an id");
+}
+
+#[test]
+fn a_stray_fill_is_an_error_event_and_the_gate_may_only_reduce() {
+    let (mut p, mut out) = (journal(), Vec::new());
+    let stray = StrayRecord {
+        order_id: 9,
+        symbol: 0,
+        side: Side::Sell,
+        qty: 100_000,
+        price: 60_000_00,
+        cum_qty: 100_000,
+        trade_id: 4,
+        fee_e8: 0,
+        key_low: 0,
+        venue_ts_ns: 0,
+        now_ns: 77,
+    };
+    p.apply(3, &Record::Stray(stray), false, &mut out);
+    let names: Vec<_> = out.iter().map(|event| (event.name, event.id)).collect();
+    assert_eq!(names, [("error", Some(3)), ("mode", Some(4))]);
+    let body: Value = serde_json::from_str(&out[0].json).unwrap();
+    assert_eq!((&body["error"], &body["venue_order_id"]), (&Value::from("stray_fill"), &Value::from("9")));
+    assert_eq!((p.mode(), p.counts.stray_fills), (Mode::CancelOnly, 1));
+    assert_eq!(p.ledger.iter().count(), 0, "it is in no position");
+}

@@ -136,7 +136,7 @@ fn amend_to_less_keeps_the_place_in_the_queue() {
     floor.send(&limit(1, BUY, 98, 7));
     floor.depth(&[(BUY, 98, 50)], false);
     assert_eq!(floor.ahead(1), 5);
-    assert_eq!(seen(&floor.send(&of_kind(Amend, 1, 98, 6))), [(Amended, 0, 0, 0, 6, Reason::Ok)]);
+    assert_eq!(seen(&floor.send(&of_kind(Amend, 1, 98, 6))), [(Amended, 0, 98, 0, 6, Reason::Ok)]);
     assert_eq!(floor.ahead(1), 5);
 }
 
@@ -157,7 +157,7 @@ fn amend_through_the_market_takes() {
     let mut floor = Floor::new();
     floor.send(&limit(1, BUY, 98, 2));
     let reports = floor.send(&of_kind(Amend, 1, 101, 4));
-    assert_eq!(seen(&reports), [(Amended, 0, 0, 0, 4, Reason::Ok), (Fill, 3, 101, 3, 1, Reason::Ok)]);
+    assert_eq!(seen(&reports), [(Amended, 0, 101, 0, 4, Reason::Ok), (Fill, 3, 101, 3, 1, Reason::Ok)]);
     assert!(!reports[1].maker);
 }
 
@@ -194,7 +194,7 @@ fn a_reentered_order_goes_on_counting_where_it_was() {
         (vec![(Accepted, 0, 0, 4, 6, Reason::Ok)], OrderState::PartiallyFilled)
     );
     assert_eq!(seen(&floor.trade(SELL, 98, 2)), [(Fill, 2, 99, 6, 4, Reason::Ok)]);
-    assert_eq!(seen(&floor.send(&of_kind(Amend, 1, 99, 8))), [(Amended, 0, 0, 6, 2, Reason::Ok)]);
+    assert_eq!(seen(&floor.send(&of_kind(Amend, 1, 99, 8))), [(Amended, 0, 99, 6, 2, Reason::Ok)]);
     assert_eq!(seen(&floor.trade(SELL, 98, 9)), [(Fill, 2, 99, 8, 0, Reason::Ok)]);
     for nonsense in [-1, i64::MAX] {
         let reports = floor.send(&Command { order_id: 2, ..reenter }.with_filled(nonsense));
