@@ -114,8 +114,8 @@ struct Shared {
     refused: AtomicU64,
     missed: AtomicU64,
     synced_us: AtomicU64,
-    /// The file each series writes; 0: none.
-    current: [AtomicU64; 5],
+    /// The first file of each series that takes records.
+    first_open: [AtomicU64; 5],
     /// Held by whoever sweeps.
     sweeping: Mutex<()>,
 }
@@ -259,7 +259,7 @@ impl AuditLog {
             refused: AtomicU64::new(0),
             missed: AtomicU64::new(0),
             synced_us: AtomicU64::new((options.clock)()),
-            current: Default::default(),
+            first_open: Default::default(),
             sweeping: Mutex::default(),
             options,
         });

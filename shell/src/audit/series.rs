@@ -219,9 +219,9 @@ impl Series {
         self.file.day
     }
 
-    /// The file that takes records; 0: none.
-    pub const fn current(&self) -> u64 {
-        if self.is_open() { self.file.number } else { 0 }
+    /// The first file that takes records, whether it is there yet or not: those below it take no more.
+    pub const fn first_open(&self) -> u64 {
+        if self.is_open() { self.file.number } else { self.file.number + 1 }
     }
 
     /// Where it is now.

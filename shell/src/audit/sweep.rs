@@ -111,8 +111,9 @@ impl AuditLog {
         LogType::ALL.map(|log_type| (log_type, self.shared.options.retain[log_type.index()]))
     }
 
-    fn is_current(&self, file: &LogFile) -> bool {
-        self.shared.current[file.log_type.index()].load(Ordering::Acquire) == file.number
+    /// Whether it may take records: a file that was just begun is ahead of what the writer has told.
+    fn is_open(&self, file: &LogFile) -> bool {
+        file.number >= self.shared.first_open[file.log_type.index()].load(Ordering::Acquire)
     }
 
     /// Removes the oldest files of each series whose last moment is over for long enough. That is recorded first, in the
@@ -124,7 +125,7 @@ impl AuditLog {
             let retain = self.shared.options.retain[log_type.index()].as_micros();
             let due = |file: &LogFile| {
                 let end = u128::from(file.day + 1) * u128::from(DAY_US);
-                !self.is_current(file) && u128::from(now_us) >= end + retain
+                !self.is_open(file) && u128::from(now_us) >= end + retain
             };
             let mut blocked = false;
             for file in files.iter().filter(|file| file.log_type == log_type) {
@@ -174,7 +175,7 @@ impl AuditLog {
     }
 
     fn archive(&self, files: &[LogFile], swept: &mut Swept) {
-        for file in files.iter().filter(|file| !file.archived && !self.is_current(file)) {
+        for file in files.iter().filter(|file| !file.archived && !self.is_open(file)) {
             if swept.archived >= MAX_FILES {
                 swept.more = true;
                 return;

@@ -68,7 +68,7 @@ impl Writer {
             if let Some(noticed) = noticed {
                 notices.push_back(notice(&shared, log_type, noticed));
             }
-            shared.current[log_type.index()].store(series.current(), Ordering::Release);
+            shared.first_open[log_type.index()].store(series.first_open(), Ordering::Release);
             io::Result::Ok(series)
         };
         let [auth, order, api_key, access, error] = LogType::ALL;
@@ -158,11 +158,11 @@ impl Writer {
             };
             let index = entry.log_type.index();
             let series = &mut self.series[index];
-            let before = series.current();
+            let before = series.first_open();
             let wrote = series.append(entry, self.shared.now_us(), self.shared.options.max_file_bytes);
-            let current = series.current();
-            self.shared.current[index].store(current, Ordering::Release);
-            if before != 0 && before != current {
+            let first_open = series.first_open();
+            self.shared.first_open[index].store(first_open, Ordering::Release);
+            if before != first_open {
                 let _ = self.sweep.try_send(Wake::Sweep);
             }
             if let Err(error) = wrote {
@@ -216,12 +216,12 @@ impl Writer {
         }
         self.write();
         let today = self.shared.now_us() / DAY_US;
-        for (series, current) in self.series.iter_mut().zip(&self.shared.current) {
+        for (series, first_open) in self.series.iter_mut().zip(&self.shared.first_open) {
             if series.is_open() && series.day() < today {
                 if let Err(error) = series.close() {
                     return self.lose(&error);
                 }
-                current.store(0, Ordering::Release);
+                first_open.store(series.first_open(), Ordering::Release);
                 let _ = self.sweep.try_send(Wake::Sweep);
             }
         }
