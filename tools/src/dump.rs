@@ -163,7 +163,7 @@ pub fn line(names: &Names, position: u64, record: &Record) -> String {
         Record::Report(r) => (r.ts_ns, report(names, r)),
         Record::Stray(s) => {
             let (qty, price) = (names.qty(s.symbol, s.qty), names.price(s.symbol, s.price));
-            let (side, symbol) = (export::side(s.side), names.symbol(s.symbol));
+            let (side, symbol) = (s.side.name(), names.symbol(s.symbol));
             let text = format!("STRAY      order {:#x} {side} {symbol} {qty} @ {price}", s.order_id);
             (s.now_ns, format!("{text}, trade {}: in no position", s.trade_id))
         }
@@ -184,7 +184,7 @@ fn decision(names: &Names, d: &DecisionRecord) -> String {
                 OrderType::Market => "market".to_owned(),
                 OrderType::Limit => names.price(symbol, i.price),
             };
-            let (side, qty) = (export::side(i.side), names.qty(symbol, i.qty));
+            let (side, qty) = (i.side.name(), names.qty(symbol, i.qty));
             format!("{kind} {side} {qty} {} @ {price} {}", names.symbol(symbol), export::tif(i.tif))
         }
         IntentKind::ForceFlat => format!("{kind} {}", names.symbol(symbol)),
@@ -215,7 +215,7 @@ fn report(names: &Names, r: &Report) -> String {
         r.order_id,
         export::report_kind(r.kind),
         names.symbol(r.symbol),
-        export::state(r.state),
+        r.state.name(),
         names.qty(r.symbol, r.cum_qty),
         names.qty(r.symbol, r.leaves_qty),
     )

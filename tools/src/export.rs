@@ -1,7 +1,7 @@
 //! Journal records as JSON lines, for scripts.
 
 use ringfence_ipc::journal::{ControlKind, ControlRecord, DecisionRecord, Record, Role};
-use ringfence_ipc::msg::{IntentKind, OrderState, OrderType, Outcome, Report, ReportKind, Side, Tif};
+use ringfence_ipc::msg::{IntentKind, OrderType, Outcome, Report, ReportKind, Tif};
 use serde_json::{Value, json};
 
 /// One record as one JSON object. All integers are exact; prices and quantities are scaled as the symbol says.
@@ -35,7 +35,7 @@ pub fn json(position: u64, record: &Record) -> Value {
         Record::Decision(decision) => decision_json(decision),
         Record::Report(report) => report_json(report),
         Record::Stray(s) => {
-            json!({"kind": "stray", "order_id": s.order_id, "symbol": s.symbol, "side": side(s.side),
+            json!({"kind": "stray", "order_id": s.order_id, "symbol": s.symbol, "side": s.side.name(),
             "last_qty": s.qty, "last_price": s.price, "cum_qty": s.cum_qty, "trade_id": s.trade_id,
             "fee_e8": s.fee_e8, "key_low": s.key_low, "venue_ts_ns": s.venue_ts_ns, "now_ns": s.now_ns})
         }
@@ -72,7 +72,7 @@ pub fn control_json(c: &ControlRecord) -> Value {
 fn decision_json(d: &DecisionRecord) -> Value {
     let i = &d.intent;
     json!({"kind": "decision", "strategy": d.strategy, "account": d.account, "symbol": i.symbol,
-        "intent": intent(i.kind), "side": side(i.side), "type": order_type(i.order_type), "tif": tif(i.tif),
+        "intent": intent(i.kind), "side": i.side.name(), "type": order_type(i.order_type), "tif": tif(i.tif),
         "flags": i.flags, "key": format!("{:032x}", i.key), "price": i.price, "qty": i.qty,
         "client_ts_ns": i.client_ts_ns, "ttl_ns_or_target": i.ttl_ns_or_target, "outcome": outcome(d.outcome),
         "reason": d.reason.name(), "limit_id": d.limit_id.name(), "order_id": d.order_id, "observed": d.observed,
@@ -82,8 +82,8 @@ fn decision_json(d: &DecisionRecord) -> Value {
 }
 
 fn report_json(r: &Report) -> Value {
-    json!({"kind": "report", "report": report_kind(r.kind), "state": state(r.state), "order_id": r.order_id,
-        "strategy": r.strategy, "account": r.account, "symbol": r.symbol, "side": side(r.side),
+    json!({"kind": "report", "report": report_kind(r.kind), "state": r.state.name(), "order_id": r.order_id,
+        "strategy": r.strategy, "account": r.account, "symbol": r.symbol, "side": r.side.name(),
         "last_qty": r.last_qty, "last_price": r.last_price, "cum_qty": r.cum_qty, "leaves_qty": r.leaves_qty,
         "trade_id": r.trade_id, "fee_e8": r.fee_e8, "maker": r.maker, "late": r.late, "reentered": r.reentered,
         "reason": r.reason.name(), "ts_ns": r.ts_ns, "venue_ts_ns": r.venue_ts_ns, "key_low": r.key_low})
@@ -111,13 +111,6 @@ pub fn intent(kind: IntentKind) -> &'static str {
         IntentKind::Amend => "amend",
         IntentKind::MassCancel => "mass_cancel",
         IntentKind::ForceFlat => "force_flat",
-    }
-}
-
-pub fn side(side: Side) -> &'static str {
-    match side {
-        Side::Buy => "BUY",
-        Side::Sell => "SELL",
     }
 }
 
@@ -155,19 +148,5 @@ pub fn report_kind(kind: ReportKind) -> &'static str {
         ReportKind::CancelRejected => "cancel_rejected",
         ReportKind::Unknown => "unknown",
         ReportKind::LostBeforeSend => "lost_before_send",
-    }
-}
-
-pub fn state(state: OrderState) -> &'static str {
-    match state {
-        OrderState::PendingNew => "PENDING_NEW",
-        OrderState::Accepted => "ACCEPTED",
-        OrderState::PartiallyFilled => "PARTIALLY_FILLED",
-        OrderState::Filled => "FILLED",
-        OrderState::PendingCancel => "PENDING_CANCEL",
-        OrderState::Cancelled => "CANCELLED",
-        OrderState::Rejected => "REJECTED",
-        OrderState::Expired => "EXPIRED",
-        OrderState::Unknown => "UNKNOWN",
     }
 }

@@ -5,7 +5,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use ringfence_ipc::msg::{AccountId, OrderState, SymbolId};
 use ringfence_ipc::symbol::format_scaled;
 
-use super::snapshot::{side_name, state_name};
 use super::{Code, Difference, GateView, Report, UnknownOrder, VenueOrder, VenuePosition, VenueSnapshot};
 use crate::gate::OrderView;
 
@@ -111,8 +110,7 @@ impl Comparison<'_> {
                 None => {
                     let qty = self.qty(there.symbol, there.qty.into());
                     let price = self.price(there.symbol, there.price);
-                    let what =
-                        format!("{} {} {qty} @ {price}", state_name(there.state), side_name(there.side));
+                    let what = format!("{} {} {qty} @ {price}", there.state.name(), there.side.name());
                     let unknown = of(difference(Code::UnknownHere, "no such order", what));
                     self.report.add(unknown);
                 }
@@ -128,7 +126,7 @@ impl Comparison<'_> {
             differ(Code::SymbolDiffers, self.name(here.symbol), self.name(there.symbol));
         }
         if here.side != there.side {
-            differ(Code::SideDiffers, side_name(here.side).into(), side_name(there.side).into());
+            differ(Code::SideDiffers, here.side.name().into(), there.side.name().into());
         }
         if let Some(key) = there.key.filter(|key| *key != here.key) {
             differ(Code::KeyDiffers, format!("{:032x}", here.key), format!("{key:032x}"));
@@ -140,7 +138,7 @@ impl Comparison<'_> {
         if here.state == OrderState::Unknown {
             self.unknown(here, Some(there));
         } else if !states_agree(here.state, there.state) {
-            differ(Code::StateDiffers, state_name(here.state).into(), state_name(there.state).into());
+            differ(Code::StateDiffers, here.state.name().into(), there.state.name().into());
         }
         if !here.state.is_terminal() && !there.state.is_terminal() {
             let own_price = (here.price != 0).then_some(here.price);
@@ -177,7 +175,7 @@ impl Comparison<'_> {
             strategy: here.strategy,
             symbol: self.name(here.symbol),
             cum_qty: self.qty(here.symbol, here.cum_qty.into()),
-            venue_state: there.map(|there| state_name(there.state).to_owned()),
+            venue_state: there.map(|there| there.state.name().to_owned()),
             venue_cum_qty: there.map(|there| self.qty(here.symbol, there.cum_qty.into())),
         };
         if self.report.unknown.len() < super::MAX_DIFFERENCES {
@@ -203,7 +201,7 @@ impl Comparison<'_> {
                 self.unknown(order, None);
             } else {
                 let qty = self.qty(order.symbol, order.leaves_qty().into());
-                let here = format!("{} with {qty} left", state_name(order.state));
+                let here = format!("{} with {qty} left", order.state.name());
                 let unlisted = difference(Code::UnknownAtVenue, here, "not listed");
                 let of = Self::of_order(order, self.name(order.symbol), unlisted);
                 self.report.add(of);

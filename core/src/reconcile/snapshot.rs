@@ -254,11 +254,11 @@ impl SnapshotFile {
                 order_id: o.order_id.to_string(),
                 client_key: o.key.map(|key| format!("{key:032x}")),
                 symbol: symbol.name().to_owned(),
-                side: side_name(o.side).to_owned(),
+                side: o.side.name().to_owned(),
                 price: o.price.map(|price| format_scaled(price.into(), symbol.price_scale)),
                 qty: format_scaled(o.qty.into(), symbol.qty_scale),
                 cum_qty: format_scaled(o.cum_qty.into(), symbol.qty_scale),
-                state: state_name(o.state).to_owned(),
+                state: o.state.name().to_owned(),
             })
         };
         let position = |p: &VenuePosition| {
@@ -288,8 +288,8 @@ fn read_order(line: &OrderLine, id: SymbolId, symbol: &Symbol, at: At) -> Result
     let key = |text: &String| {
         Key::from_str_radix(text, 16).map_err(|_| at.bad("client_key", text, "is not up to 32 hex digits"))
     };
-    let state = OrderState::ALL.iter().find(|state| state_name(**state) == line.state);
-    let side = [Side::Buy, Side::Sell].into_iter().find(|side| side_name(*side) == line.side);
+    let state = OrderState::ALL.iter().find(|state| state.name() == line.state);
+    let side = [Side::Buy, Side::Sell].into_iter().find(|side| side.name() == line.side);
     let price = |text: &String| at.decimal("price", text, symbol.price_scale);
     Ok(VenueOrder {
         order_id: at.order_id(&line.order_id)?,
@@ -317,25 +317,4 @@ fn read_position(
         qty: at.decimal("qty", &line.qty, symbol.qty_scale)?,
         fees_e8: line.fees.as_ref().map(fees).transpose()?,
     })
-}
-
-pub(super) const fn side_name(side: Side) -> &'static str {
-    match side {
-        Side::Buy => "BUY",
-        Side::Sell => "SELL",
-    }
-}
-
-pub(super) const fn state_name(state: OrderState) -> &'static str {
-    match state {
-        OrderState::PendingNew => "PENDING_NEW",
-        OrderState::Accepted => "ACCEPTED",
-        OrderState::PartiallyFilled => "PARTIALLY_FILLED",
-        OrderState::Filled => "FILLED",
-        OrderState::PendingCancel => "PENDING_CANCEL",
-        OrderState::Cancelled => "CANCELLED",
-        OrderState::Rejected => "REJECTED",
-        OrderState::Expired => "EXPIRED",
-        OrderState::Unknown => "UNKNOWN",
-    }
 }

@@ -148,6 +148,15 @@ wire_enum! {
 }
 
 impl Side {
+    /// `BUY` or `SELL`.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Buy => "BUY",
+            Self::Sell => "SELL",
+        }
+    }
+
     /// +1 for buy, -1 for sell.
     #[must_use]
     pub const fn sign(self) -> i64 {

@@ -30,6 +30,22 @@ wire_enum! {
 }
 
 impl OrderState {
+    /// Its stable name, as journals and snapshots write it for people.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::PendingNew => "PENDING_NEW",
+            Self::Accepted => "ACCEPTED",
+            Self::PartiallyFilled => "PARTIALLY_FILLED",
+            Self::Filled => "FILLED",
+            Self::PendingCancel => "PENDING_CANCEL",
+            Self::Cancelled => "CANCELLED",
+            Self::Rejected => "REJECTED",
+            Self::Expired => "EXPIRED",
+            Self::Unknown => "UNKNOWN",
+        }
+    }
+
     /// Whether nothing can change any more.
     #[must_use]
     pub const fn is_terminal(self) -> bool {

@@ -4,7 +4,7 @@ use ringfence_ipc::journal::StrayRecord;
 use ringfence_ipc::msg::{OrderId, Report, Side, SymbolId};
 use serde::Serialize;
 
-use super::events::{Event, side_name, venue_order_id};
+use super::events::{Event, venue_order_id};
 use super::exact::Exact;
 use super::projection::{Names, Order};
 
@@ -49,7 +49,7 @@ impl Fill {
             venue_order_id: venue_order_id(self.order_id),
             strategy: None,
             symbol: names.symbol_name(self.symbol),
-            side: side_name(self.side),
+            side: self.side.name(),
             order_qty: None,
             executed_qty: Exact::new(self.cum_qty, qty_scale),
             qty: Exact::new(self.qty, qty_scale),

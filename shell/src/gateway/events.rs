@@ -1,7 +1,7 @@
 //! What the journal's news look like to HTTP users: one JSON object per event, its `type` repeated inside.
 
 use ringfence_ipc::journal::DecisionRecord;
-use ringfence_ipc::msg::{OrderType, Outcome, Report, Side, Tif};
+use ringfence_ipc::msg::{OrderType, Outcome, Report, Tif};
 use ringfence_ipc::reason::{LimitId, Reason};
 use ringfence_ipc::symbol::Symbol;
 use serde::Serialize;
@@ -34,15 +34,6 @@ impl Event {
         // Bodies are plain structs with string keys: serialising them cannot fail.
         let json = serde_json::to_string(&Typed { r#type: name, body }).unwrap_or_default();
         Self { id, name, json }
-    }
-}
-
-/// `BUY` or `SELL`.
-#[must_use]
-pub const fn side_name(side: Side) -> &'static str {
-    match side {
-        Side::Buy => "BUY",
-        Side::Sell => "SELL",
     }
 }
 
@@ -113,7 +104,7 @@ impl OrderStateBody {
         Self {
             client_order_id: order.client_order_id.clone(),
             symbol: names.symbol_name(order.symbol),
-            side: side_name(order.side),
+            side: order.side.name(),
             order_type: order_type_name(order.order_type),
             order_qty: Exact::new(order.qty, qty_scale),
             limit_price: (order.order_type == OrderType::Limit).then(|| Exact::new(order.price, price_scale)),
@@ -218,7 +209,7 @@ pub(crate) fn received(position: u64, order: &Order, names: &Names) -> Event {
         venue_order_id: venue_order_id(order.order_id),
         strategy: names.strategy_name(order.strategy),
         symbol: names.symbol_name(order.symbol),
-        side: side_name(order.side),
+        side: order.side.name(),
         order_type: order_type_name(order.order_type),
         tif: tif_name(order.tif),
         qty: Exact::new(order.qty, symbol.map_or(0, |s| s.qty_scale)),
@@ -237,7 +228,7 @@ pub(crate) fn refused(position: u64, d: &DecisionRecord, client_order_id: &str, 
         client_order_id,
         strategy: names.strategy_name(d.strategy),
         symbol: names.symbol_name(d.intent.symbol),
-        side: side_name(d.intent.side),
+        side: d.intent.side.name(),
         status: "REJECTED",
         reason: reason_name(d.reason),
         limit_id: limited.then(|| d.limit_id.name()),
@@ -257,7 +248,7 @@ pub(crate) fn update(position: u64, order: &Order, names: &Names, cancel_request
         venue_order_id: venue_order_id(order.order_id),
         strategy: names.strategy_name(order.strategy),
         symbol: names.symbol_name(order.symbol),
-        side: side_name(order.side),
+        side: order.side.name(),
         status: order.status(),
         reason: reason_name(order.reason),
         executed_qty: Some(Exact::new(order.cum_qty, qty_scale)),
@@ -278,7 +269,7 @@ pub(crate) fn fill(position: u64, order: &Order, report: &Report, names: &Names)
         venue_order_id: venue_order_id(report.order_id),
         strategy: names.strategy_name(report.strategy),
         symbol: names.symbol_name(report.symbol),
-        side: side_name(report.side),
+        side: report.side.name(),
         qty: Exact::new(report.last_qty, qty_scale),
         price: Exact::new(report.last_price, price_scale),
         fee: Exact::new(report.fee_e8, 8),
