@@ -3,7 +3,7 @@
 //! long that what it holds in the file system could keep the archiver waiting.
 
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
@@ -20,6 +20,7 @@ use super::recovered::{Replica, ReplicaError};
 use super::retention::Retention;
 use crate::config::CoreConfig;
 use crate::gate::{Capacity, RestoreError};
+use crate::journal::medium::free_bytes;
 
 /// The niceness of threads that yield to all others.
 const LOWEST: i32 = 19;
@@ -272,11 +273,6 @@ impl Keeper {
         let follower = Follower::open_chained(hot_path, dir, position, chain)?;
         Ok(Live { follower, replica })
     }
-}
-
-fn free_bytes(dir: &Path) -> io::Result<u64> {
-    let stat = rustix::fs::statvfs(dir)?;
-    Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
 }
 
 /// Brings the replica to `end`, which is on disk; false when it had to stop before.

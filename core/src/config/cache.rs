@@ -5,9 +5,9 @@ use serde::{Deserialize, Serialize};
 use super::ConfigError;
 
 /// Series at most that any gate has: the gate thread looks through all of them when a client registers one or goes.
-const MOST_SERIES: usize = 16_384;
+pub(super) const MOST_SERIES: usize = 16_384;
 /// Bytes at most; every client maps all of them.
-const MOST_BYTES: u64 = 64 << 30;
+pub(super) const MOST_BYTES: u64 = 64 << 30;
 
 /// The node cache's size, fixed at boot.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]

@@ -4,6 +4,7 @@
 
 use ringfence_ipc::reason::LimitId;
 
+use super::cache::{MOST_BYTES, MOST_SERIES};
 use super::unit::Measure;
 
 /// What a value looks like in the file, and what the configuration keeps of it.
@@ -171,8 +172,8 @@ pub const KEYS: &[Key] = {
         key("capacity.events_slots", "events_slots", Kind::PowerOfTwo { min: 128, max: 1 << 20 }, "4096", Restart, "slots of a client's events ring"),
         key("capacity.tape_slots", "tape_slots", RING, "16384", Restart, "slots of a feed's tape ring"),
         key("capacity.lagging_patience", "lagging_patience_ms", scaled(MS, 1, DAY_MS), "5 s", Restart, "a client whose full events ring keeps the gate waiting for longer is detached; it may resume"),
-        key("cache.budget", "budget_bytes", scaled(Measure::Bytes, 0, 64 << 30), "16 MiB", Restart, "memory of the node cache, all series together; 0: no cache"),
-        key("cache.max_series", "max_series", count(0, 16_384), "1024", Restart, "series of the node cache at most"),
+        key("cache.budget", "budget_bytes", scaled(Measure::Bytes, 0, MOST_BYTES as i64), "16 MiB", Restart, "memory of the node cache, all series together; 0: no cache"),
+        key("cache.max_series", "max_series", count(0, MOST_SERIES as i64), "1024", Restart, "series of the node cache at most"),
         key("paper.latency", "latency_ns", scaled(Measure::Time(1), 0, 60_000_000_000), "500 us", Restart, "gate to paper venue"),
         key("paper.jitter", "jitter_ns", scaled(Measure::Time(1), 0, 60_000_000_000), "100 us", Restart, "added to it at random, up to this much"),
         key("paper.maker_fee", "maker_fee_ppm", scaled(Measure::Ppm, -1_000_000, 1_000_000), "10 bps", Restart, "maker fee, of the notional; negative is a rebate"),

@@ -76,18 +76,6 @@ pub enum Tier {
     Power,
 }
 
-impl std::str::FromStr for Tier {
-    type Err = ConfigError;
-
-    fn from_str(text: &str) -> Result<Self, ConfigError> {
-        match text {
-            "process" => Ok(Self::Process),
-            "power" => Ok(Self::Power),
-            _ => Err(ConfigError::Value(format!("`{text}` is no tier: use process or power"))),
-        }
-    }
-}
-
 /// The whole configuration of a core process.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]

@@ -9,7 +9,6 @@ use super::limits::{
     DEFAULT_DEDUP_QUOTA, GlobalLimits, Notional, Rate, StrategyLimits, SymbolLimits, is_legal,
 };
 use super::market::Prices;
-use super::orders::Order;
 use super::pipeline::Plan;
 use super::position::Contract;
 use super::storm::StormLimits;
@@ -239,18 +238,16 @@ impl Gate {
         let intent = &record.intent;
         let amended = self.orders.get(record.order_id).filter(|_| intent.kind == IntentKind::Amend);
         let symbol = self.symbol_or_vacant(amended.map_or(intent.symbol, |order| order.symbol));
-        let worth = |units| symbol.contract.notional_e16(units);
         let (side, added_qty, added_e16) = match amended {
             None => {
                 let price = self.reserve_price(record);
-                let added_e16 = price.and_then(|price| worth(i128::from(price) * i128::from(intent.qty)));
+                let units = price.map(|price| i128::from(price) * i128::from(intent.qty));
+                let added_e16 = units.and_then(|units| symbol.contract.notional_e16(units));
                 (intent.side, intent.qty, added_e16)
             }
             Some(order) => {
-                let after = Order { amend_price: intent.price, amend_qty: intent.qty, ..*order };
-                let added_e16 = worth(after.reserved_units()).zip(worth(order.reserved_units()));
-                let added_e16 = added_e16.and_then(|(after, before)| after.checked_sub(before));
-                (order.side, after.reserved_qty() - order.reserved_qty(), added_e16)
+                let (added_qty, added_e16) = order.amend_adds(intent.price, intent.qty, &symbol.contract);
+                (order.side, added_qty, added_e16)
             }
         };
         let open = if side == Side::Buy { symbol.open_buys } else { symbol.open_sells };

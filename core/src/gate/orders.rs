@@ -9,6 +9,7 @@ use ringfence_ipc::msg::{
 };
 
 use super::api::OrderView;
+use super::position::Contract;
 use super::tables::touched;
 
 mod saved;
@@ -143,6 +144,15 @@ impl Order {
         }
         let then = self.amend_price as i128 * leaves(self.amend_qty, self.cum_qty) as i128;
         if then > now { then } else { now }
+    }
+
+    /// What an amend to these terms adds to what it reserves: quantity, and notional at 16 decimals; none: it does not fit.
+    pub fn amend_adds(&self, price: i64, qty: i64, contract: &Contract) -> (i64, Option<i128>) {
+        let after = Self { amend_price: price, amend_qty: qty, ..*self };
+        let worth = |order: &Self| contract.notional_e16(order.reserved_units());
+        let added_e16 =
+            worth(&after).and_then(|after| worth(self).and_then(|before| after.checked_sub(before)));
+        (after.reserved_qty() - self.reserved_qty(), added_e16)
     }
 
     /// The working state it is in when nothing is asked of the venue.

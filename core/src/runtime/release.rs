@@ -9,14 +9,13 @@ use ringfence_ipc::msg::{Command, Decision, DurabilityTier, Outcome, Report, Wor
 use ringfence_ipc::reason::{LimitId, Reason};
 
 use super::held::{Addressee, Waiting};
+use super::intents::INTENTS_PER_CLIENT;
 use super::mailbox::{FromGate, PortFault};
 use super::port::REPORT_RESERVE_SLOTS;
 use super::reactor::{DISK_LOOK, NO_PORT, Reactor};
 use crate::gate::{Request, Room, Space};
 use crate::journal::Class;
 
-/// Intents taken from one client in one pass.
-const INTENTS_PER_CLIENT: usize = 16;
 /// Entries let out in one pass.
 const RELEASED_PER_PASS: usize = 1024;
 /// How long a stop waits for the disk.

@@ -132,19 +132,16 @@ fn size_amend<'a>(
     let symbol = gate.symbol_or_vacant(order.symbol);
     let needs_reference = symbol.limits.has_collar();
     let (reference, crossed) = consult(symbol, &origin, needs_reference);
-    let amended = Order { amend_price: intent.price, amend_qty: intent.qty, ..*order };
-    let worth = |units| symbol.contract.notional_e16(units);
-    let added_e16 = worth(amended.reserved_units())
-        .and_then(|after| worth(order.reserved_units()).and_then(|before| after.checked_sub(before)));
+    let (added_qty, added_e16) = order.amend_adds(intent.price, intent.qty, &symbol.contract);
     Sized {
         target,
         symbol,
         position: gate.position_of(origin.tables, order.symbol),
         side: order.side,
         qty: intent.qty,
-        added_qty: amended.reserved_qty() - order.reserved_qty(),
+        added_qty,
         added_e16,
-        notional_e16: worth(i128::from(intent.price) * i128::from(intent.qty)),
+        notional_e16: symbol.contract.notional_e16(i128::from(intent.price) * i128::from(intent.qty)),
         reference,
         needs_reference,
         crossed,

@@ -34,6 +34,21 @@ pub struct Answer {
     pub decided_at_ns: u64,
 }
 
+impl Answer {
+    /// Of an order whose decision is not read: it is accepted, whatever else it was.
+    const fn accepted(journal_seq: u64, decided_at_ns: u64) -> Self {
+        Self {
+            outcome: Outcome::Accepted,
+            reason: Reason::Ok,
+            limit_id: LimitId::None,
+            observed: 0,
+            limit: 0,
+            journal_seq,
+            decided_at_ns,
+        }
+    }
+}
+
 /// One order as far as the journal has been read.
 #[derive(Clone, Debug)]
 pub struct Order {
@@ -149,15 +164,7 @@ impl Order {
             filled_value: 0,
             reason: Reason::Ok,
             last_ts_ns: r.ts_ns,
-            answer: Answer {
-                outcome: Outcome::Accepted,
-                reason: Reason::Ok,
-                limit_id: LimitId::None,
-                observed: 0,
-                limit: 0,
-                journal_seq: position,
-                decided_at_ns: r.ts_ns,
-            },
+            answer: Answer::accepted(position, r.ts_ns),
             amend: None,
         }
     }
@@ -183,15 +190,7 @@ impl Order {
             filled_value,
             reason: Reason::Ok,
             last_ts_ns: part.created_ns,
-            answer: Answer {
-                outcome: Outcome::Accepted,
-                reason: Reason::Ok,
-                limit_id: LimitId::None,
-                observed: 0,
-                limit: 0,
-                journal_seq: note.journal_seq,
-                decided_at_ns: part.created_ns,
-            },
+            answer: Answer::accepted(note.journal_seq, part.created_ns),
             amend: (part.amend_qty != 0).then_some((part.amend_price, part.amend_qty)),
         }
     }
