@@ -4,6 +4,8 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
 use crate::await_that;
@@ -139,7 +141,8 @@ impl Browser {
         let answer = get(self.address, &path).expect("the driver answers");
         let picture = answer.body["value"].as_str().expect("a picture");
         let path = self.shots.join(format!("{name}.png"));
-        std::fs::write(&path, decode(picture)).expect("a picture can be kept");
+        let bytes = STANDARD.decode(picture).expect("a picture is base64");
+        std::fs::write(&path, bytes).expect("a picture can be kept");
     }
 }
 
@@ -149,22 +152,4 @@ impl Drop for Browser {
         let path = format!("/session/{}", self.session);
         let _ = delete(self.address, &path);
     }
-}
-
-/// Base64 to bytes; what is no digit is passed over.
-fn decode(text: &str) -> Vec<u8> {
-    let digit = |byte: u8| match byte {
-        b'A'..=b'Z' => Some(byte - b'A'),
-        b'a'..=b'z' => Some(byte - b'a' + 26),
-        b'0'..=b'9' => Some(byte - b'0' + 52),
-        b'+' => Some(62),
-        b'/' => Some(63),
-        _ => None,
-    };
-    let digits: Vec<u32> = text.bytes().filter_map(digit).map(u32::from).collect();
-    let bytes = digits.chunks(4).flat_map(|four| {
-        let word = four.iter().fold(0, |word, digit| word << 6 | digit) << (6 * (4 - four.len()));
-        word.to_be_bytes()[1..four.len()].to_vec()
-    });
-    bytes.collect()
 }

@@ -3,7 +3,8 @@
 use std::fs::OpenOptions;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
-use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -166,6 +167,19 @@ impl Drop for Process {
             let _ = self.child.wait();
         }
     }
+}
+
+/// Set when this process's standard input ends: when whoever started it wants its end, or is gone.
+#[must_use]
+pub fn until_input_ends() -> Arc<AtomicBool> {
+    use std::io::Read as _;
+    let stop = Arc::new(AtomicBool::new(false));
+    let ended = Arc::clone(&stop);
+    std::thread::spawn(move || {
+        let _ = std::io::stdin().read_to_end(&mut Vec::new());
+        ended.store(true, Ordering::Relaxed);
+    });
+    stop
 }
 
 /// Puts a thread before everything else on its CPU (`SCHED_FIFO`), so that other work on a shared machine does not

@@ -168,7 +168,7 @@ pub fn line(names: &Names, position: u64, record: &Record) -> String {
             (s.now_ns, format!("{text}, trade {}: in no position", s.trade_id))
         }
         Record::Close(c) => {
-            let hash: String = c.state_hash.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+            let hash = export::hex(&c.state_hash[..8]);
             (c.now_ns, format!("close      state {hash}.., {} market events", c.market_events))
         }
     };

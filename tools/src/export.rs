@@ -40,7 +40,7 @@ pub fn json(position: u64, record: &Record) -> Value {
             "fee_e8": s.fee_e8, "key_low": s.key_low, "venue_ts_ns": s.venue_ts_ns, "now_ns": s.now_ns})
         }
         Record::Close(close) => {
-            let hash: String = close.state_hash.iter().map(|byte| format!("{byte:02x}")).collect();
+            let hash = hex(&close.state_hash);
             json!({"kind": "close", "now_ns": close.now_ns, "state_hash": hash, "market_events": close.market_events})
         }
     };
@@ -87,6 +87,11 @@ fn report_json(r: &Report) -> Value {
         "last_qty": r.last_qty, "last_price": r.last_price, "cum_qty": r.cum_qty, "leaves_qty": r.leaves_qty,
         "trade_id": r.trade_id, "fee_e8": r.fee_e8, "maker": r.maker, "late": r.late, "reentered": r.reentered,
         "reason": r.reason.name(), "ts_ns": r.ts_ns, "venue_ts_ns": r.venue_ts_ns, "key_low": r.key_low})
+}
+
+/// Lower-case hex.
+pub fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 pub fn text(bytes: &[u8]) -> String {

@@ -37,7 +37,7 @@ pub fn run(args: &ReplayArgs) -> anyhow::Result<()> {
         replayer.compare(follower.position(), &hash);
     }
     let report = replayer.finish();
-    let hash: String = report.state_hash.iter().map(|byte| format!("{byte:02x}")).collect();
+    let hash = crate::export::hex(&report.state_hash);
     if args.json {
         println!(
             "{}",

@@ -1,15 +1,14 @@
 //! A strategy process that feeds one node, for tests to kill: `feeder SOCKET NAME`. It goes on after the newest bucket
 //! that stands in the cache, survives the gate's death, and ends when its standard input does.
 
-use std::io::Read as _;
 use std::process::ExitCode;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use ringfence_ipc::client::{AttachOptions, Client, Event};
 use ringfence_ipc::handshake::Role;
 use ringfence_tests::feeder::Feeder;
+use ringfence_tests::process::until_input_ends;
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().collect();
@@ -26,12 +25,7 @@ fn main() -> ExitCode {
                 return ExitCode::FAILURE;
             }
         };
-    let stop = Arc::new(AtomicBool::new(false));
-    let ended = Arc::clone(&stop);
-    std::thread::spawn(move || {
-        let _ = std::io::stdin().read_to_end(&mut Vec::new());
-        ended.store(true, Ordering::Relaxed);
-    });
+    let stop = until_input_ends();
     let mut feeder = Feeder::register(&mut client);
     while !stop.load(Ordering::Relaxed) {
         if client.poll() == Some(Event::Lost) {

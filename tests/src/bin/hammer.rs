@@ -1,17 +1,15 @@
 //! A strategy process for tests to kill: `hammer SOCKET NAME DIARY SEED new|reborn PAUSE_US`, resting so long after each burst.
 //! Ends when its standard input does.
 
-use std::io::Read as _;
 use std::path::Path;
 use std::process::ExitCode;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use ringfence_ipc::client::{AttachOptions, Client};
 use ringfence_ipc::handshake::Role;
 use ringfence_tests::diary::Diary;
 use ringfence_tests::hammer::Hammer;
+use ringfence_tests::process::until_input_ends;
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().collect();
@@ -31,12 +29,7 @@ fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    let stop = Arc::new(AtomicBool::new(false));
-    let ended = Arc::clone(&stop);
-    std::thread::spawn(move || {
-        let _ = std::io::stdin().read_to_end(&mut Vec::new());
-        ended.store(true, Ordering::Relaxed);
-    });
+    let stop = until_input_ends();
     let diary = Diary::reopen(Path::new(diary));
     let hammer = if birth == "reborn" {
         Hammer::reborn(client, diary, seed)
