@@ -182,27 +182,31 @@ impl Client {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn next_from_ring(&mut self) -> Result<Option<Event>, Fault> {
-        while let Some(head) = self.events.peek()? {
-            let event = match kind_of(&head.words) {
-                kind::DECISION => self.on_decision(&head.words),
-                kind::REPORT if head.slots == 2 => {
+        loop {
+            let slots = self.events.peek_slots()?;
+            if slots == 0 {
+                return Ok(None);
+            }
+            let words = self.events.payload();
+            let event = match kind_of(&words) {
+                kind::DECISION => self.on_decision(&words),
+                kind::REPORT if slots == 2 => {
                     let tail = self.events.continuation(1)?;
-                    self.on_report(&head.words, &tail)
+                    self.on_report(&words, &tail)
                 }
-                kind::STEP => Step::decode(&head.words).ok().map(Event::Step),
+                kind::STEP => Step::decode(&words).ok().map(Event::Step),
                 _ => None,
             };
-            self.events.advance(head.slots);
+            self.events.advance(slots);
             if event.is_some() {
                 return Ok(event);
             }
         }
-        Ok(None)
     }
 
-    #[inline]
+    #[inline(always)]
     fn on_decision(&mut self, words: &Words) -> Option<Event> {
         let mut decision = Decision::decode(words).ok()?;
         self.last_seq = self.last_seq.max(if decision.duplicate { 0 } else { decision.journal_seq });
@@ -215,6 +219,7 @@ impl Client {
         Some(Event::Decision(decision))
     }
 
+    #[inline(always)]
     fn on_report(&mut self, head: &Words, tail: &Words) -> Option<Event> {
         let report = Report::decode(head, tail).ok()?;
         self.last_seq = self.last_seq.max(report.journal_seq);

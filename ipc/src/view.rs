@@ -73,7 +73,7 @@ impl ReadSlots {
     #[cfg(not(loom))]
     pub(crate) fn of(memory: Arc<Memory>, first: usize, count: usize) -> Option<Self> {
         let end = first.checked_add(count)?;
-        if end > memory.slot_count() {
+        if count == 0 || end > memory.slot_count() {
             return None;
         }
         let base = NonNull::new(memory.base().wrapping_add(first).cast_mut())?;
@@ -90,7 +90,7 @@ impl ReadSlots {
     #[must_use]
     pub fn slice(&self, first: usize, count: usize) -> Option<Self> {
         let end = first.checked_add(count)?;
-        if end > self.count {
+        if count == 0 || end > self.count {
             return None;
         }
         // SAFETY: `first <= self.count`, so the result stays inside, or one past, the range `base` points to.
@@ -165,6 +165,21 @@ impl ReadSlots {
         prefetch_read(self.at(slot));
     }
 
+    /// The slot of `position` in a ring over the whole view, whose count is a power of two.
+    #[inline(always)]
+    #[must_use]
+    pub fn ring(&self, position: u64) -> RingView<'_> {
+        RingView(self.wrapped(position))
+    }
+
+    /// The slot of a position in a ring over the whole view, whose count is a power of two.
+    #[inline(always)]
+    fn wrapped(&self, position: u64) -> &Slot {
+        let slot = position as usize & (self.count - 1);
+        // SAFETY: a view has at least one slot, so `slot <= count - 1`; the rest is as in `at`.
+        unsafe { self.base.add(slot).as_ref() }
+    }
+
     #[inline]
     fn at(&self, slot: usize) -> &Slot {
         assert!(slot < self.count, "slot index outside the view");
@@ -192,8 +207,12 @@ impl WriteSlots {
     }
 
     /// Zeroed slots in private memory.
+    ///
+    /// # Panics
+    /// Without any: no view is empty.
     #[must_use]
     pub fn heap(count: usize) -> Self {
+        assert!(count > 0, "a view has at least one slot");
         let memory = Arc::new(Memory::Heap((0..count).map(|_| Slot::zeroed()).collect()));
         let base = NonNull::new(memory.base().cast_mut()).unwrap_or(NonNull::dangling());
         Self(ReadSlots { base, count, memory })
@@ -230,6 +249,13 @@ impl WriteSlots {
         self.0.load(slot, word)
     }
 
+    /// The slot of `position` in a ring over the whole view, whose count is a power of two.
+    #[inline(always)]
+    #[must_use]
+    pub fn ring(&self, position: u64) -> RingSlot<'_> {
+        RingSlot(self.0.wrapped(position))
+    }
+
     /// Stores one word, relaxed.
     #[inline]
     pub fn store(&self, slot: usize, word: usize, value: u64) {
@@ -262,6 +288,59 @@ impl WriteSlots {
     #[inline]
     pub fn prefetch(&self, slot: usize) {
         prefetch_write(self.0.at(slot));
+    }
+}
+
+/// One slot of a ring, to be read.
+#[derive(Clone, Copy)]
+pub struct RingView<'a>(&'a Slot);
+
+impl RingView<'_> {
+    /// The sequence word, relaxed. A `fence(Acquire)` must follow before the payload is read.
+    #[inline(always)]
+    #[must_use]
+    pub fn sequence(self) -> u64 {
+        self.0.words[SEQUENCE_WORD].load(Ordering::Relaxed)
+    }
+
+    /// A copy of the payload, each word read once, relaxed.
+    #[inline(always)]
+    #[must_use]
+    pub fn payload(self) -> Words {
+        std::array::from_fn(|word| self.0.words[word].load(Ordering::Relaxed))
+    }
+
+    /// Asks the cache for it, to read it soon.
+    #[inline(always)]
+    pub fn prefetch(self) {
+        prefetch_read(self.0);
+    }
+}
+
+/// One slot of a ring, to be written.
+#[derive(Clone, Copy)]
+pub struct RingSlot<'a>(&'a Slot);
+
+impl RingSlot<'_> {
+    /// Takes back the sequence word, relaxed: what was there before is there no more.
+    #[inline(always)]
+    pub fn withdraw(self) {
+        self.0.words[SEQUENCE_WORD].store(0, Ordering::Relaxed);
+    }
+
+    /// Stores the payload, relaxed, and then the sequence word with Release: whoever sees it sees the payload.
+    #[inline(always)]
+    pub fn publish(self, payload: &Words, sequence: u64) {
+        for (to, from) in self.0.words.iter().zip(payload) {
+            to.store(*from, Ordering::Relaxed);
+        }
+        self.0.words[SEQUENCE_WORD].store(sequence, Ordering::Release);
+    }
+
+    /// Asks the cache for it, to write it soon.
+    #[inline(always)]
+    pub fn prefetch(self) {
+        prefetch_write(self.0);
     }
 }
 

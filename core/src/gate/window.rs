@@ -92,9 +92,25 @@ impl Entry {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Spot {
     hash: u64,
-    slot: u32,
-    /// The slot is free only after so many rotations. As wide as `slot`, so that no copy reads what was stored in parts.
-    rotations: u32,
+    place: Place,
+}
+
+/// A slot, and in the high half after how many rotations it is free: one word, so that it travels in a register.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Place(u64);
+
+impl Place {
+    const fn new(bucket: usize, lane: usize, rotations: u16) -> Self {
+        Self((rotations as u64) << 32 | (bucket * LANES + lane) as u64)
+    }
+
+    const fn slot(self) -> usize {
+        self.0 as u32 as usize
+    }
+
+    const fn rotations(self) -> u32 {
+        (self.0 >> 32) as u32
+    }
 }
 
 /// What the window knows of a key.
@@ -211,29 +227,29 @@ impl DedupWindow {
             return Probe::Known(entry);
         }
         if side.free != 0 {
-            let slot = home * LANES + side.free.trailing_zeros() as usize;
+            let place = Place::new(home, side.free.trailing_zeros() as usize, 0);
             // The line that commit will write: on its way while the other steps run.
-            prefetch_write(&self.entries[slot]);
-            return Probe::Vacant(Spot { hash, slot: slot as u32, rotations: 0 });
+            prefetch_write(&self.entries[place.slot()]);
+            return Probe::Vacant(Spot { hash, place });
         }
-        self.crowded(hash, home)
+        self.crowded(home).map_or(Probe::Full, |place| Probe::Vacant(Spot { hash, place }))
     }
 
     /// Whether two more keys certainly find a place wherever they belong.
     pub fn has_room_beside(&self, key: Key, spot: Spot) -> bool {
         let (home, _) = self.place(self.hash(key));
         let free = |bucket: usize| self.tags[bucket].0.iter().filter(|tag| !self.is_live(**tag)).count();
-        let needed = if (spot.slot as usize / LANES) | 1 == home | 1 { 2 } else { 1 };
+        let needed = if (spot.place.slot() / LANES) | 1 == home | 1 { 2 } else { 1 };
         free(home) + free(home ^ 1) >= needed
     }
 
     /// Puts an entry into the place that [`DedupWindow::probe`] found for its key, with nothing inserted between.
     #[inline(always)]
     pub fn insert(&mut self, spot: Spot, entry: Entry, client_ts_ns: u64, now_ns: u64, ttl_ns: u64) {
-        let slot = spot.slot as usize;
+        let slot = spot.place.slot();
         let (home, fingerprint) = self.place(spot.hash);
         let due = u32::from(self.is_rotation_due(now_ns, ttl_ns));
-        for _ in 0..spot.rotations.max(due) {
+        for _ in 0..spot.place.rotations().max(due) {
             self.rotate();
         }
         let generation = usize::from(self.current);
@@ -283,32 +299,30 @@ impl DedupWindow {
     /// The home bucket has no lane that was swept: one of the expired generation, the neighbour, or the place of the
     /// oldest generation once that may go.
     #[cold]
-    fn crowded(&self, hash: u64, home: usize) -> Probe<'_> {
-        let spot = |bucket: usize, lane: usize, rotations: u32| {
-            Probe::Vacant(Spot { hash, slot: (bucket * LANES + lane) as u32, rotations })
-        };
+    #[inline(never)]
+    fn crowded(&self, home: usize) -> Option<Place> {
         for bucket in [home, home ^ 1] {
             let lane = first_free(&self.tags[bucket], self.expired);
             if lane < LANES {
-                return spot(bucket, lane, 0);
+                return Some(Place::new(bucket, lane, 0));
             }
         }
         if self.swept < self.tags.len() {
-            return Probe::Full;
+            return None;
         }
         // Generations without keys leave nothing to sweep: they go with the oldest that has some.
         let empty =
             (1..LIVE).rev().take_while(|n| self.counts[usize::from(back(self.current, *n))] == 0).count()
                 as u16;
-        let Some(n) = (LIVE - 1).checked_sub(empty).filter(|n| *n > 0) else { return Probe::Full };
+        let Some(n) = (LIVE - 1).checked_sub(empty).filter(|n| *n > 0) else { return None };
         let oldest = back(self.current, n) << GENERATION_SHIFT;
         for bucket in [home, home ^ 1] {
             let lane = first_free(&self.tags[bucket], oldest);
             if lane < LANES {
-                return spot(bucket, lane, u32::from(LIVE - n));
+                return Some(Place::new(bucket, lane, LIVE - n));
             }
         }
-        Probe::Full
+        None
     }
 
     fn is_rotation_due(&self, now_ns: u64, ttl_ns: u64) -> bool {

@@ -17,15 +17,14 @@ use super::{JournalError, JournalOptions};
 
 /// Written but unsynced bytes at which a sync does not wait for its interval.
 const SYNC_BYTES: u64 = 32 << 20;
-/// How long the archiver sleeps when it has caught up: it never spins, and nobody waits for it unless the ring is full.
-const IDLE_SLEEP: Duration = Duration::from_millis(1);
-/// The same in tier `power`, where every answer waits for it.
+/// How long records gather in the ring once the archiver has caught up, at most: a write costs the same for few as for
+/// many, nobody waits for it while there is room, and where CPUs are few it would take one from a strategy in a burst.
+const GATHER: Duration = Duration::from_millis(20);
+/// The part of the ring that ends it, as a divisor, and how often that is looked at.
+const GATHER_RING_SHARE: u64 = 8;
+const GATHER_LOOK: Duration = Duration::from_millis(1);
+/// How long it sleeps instead in tier `power`, where every answer waits for it.
 const POWER_IDLE_SLEEP: Duration = Duration::from_micros(50);
-/// Staged bytes that are worth a write, and how long fewer wait for more: a write costs the same for few as for many.
-const WRITE_BYTES: u64 = 256 << 10;
-const WRITE_LINGER: Duration = Duration::from_millis(4);
-/// The part of a small ring that is worth a write, as a divisor.
-const WRITE_RING_SHARE: u64 = 8;
 /// How often the disk's free space is looked at.
 const DISK_CHECK: Duration = Duration::from_millis(250);
 const PREFETCH_SLOTS: u64 = 32;
@@ -79,10 +78,6 @@ pub(crate) struct Pump<M: Medium> {
     sync_interval: Duration,
     power: bool,
     min_free_bytes: u64,
-    /// Staged slots that are written without waiting for more.
-    write_slots: u64,
-    /// When the oldest slot that is staged and not written was found.
-    staged_at: Option<Instant>,
     last_sync: Instant,
     last_disk_check: Option<Instant>,
     /// What is on disk is unknown: nothing is tried again.
@@ -92,15 +87,12 @@ pub(crate) struct Pump<M: Medium> {
 
 impl<M: Medium> Pump<M> {
     pub(super) fn new(stage: HotStage, segments: SegmentWriter<M>, options: &JournalOptions) -> Self {
-        let ring_share = stage.reader.header().capacity / WRITE_RING_SHARE;
         Self {
             stage,
             segments,
             sync_interval: if options.power { Duration::ZERO } else { options.sync_interval },
             power: options.power,
             min_free_bytes: options.low_water_bytes(),
-            write_slots: ring_share.min(WRITE_BYTES / SLOT_BYTES as u64),
-            staged_at: None,
             last_sync: Instant::now(),
             last_disk_check: None,
             failed: false,
@@ -127,14 +119,11 @@ impl<M: Medium> Pump<M> {
 
     fn try_step(&mut self, now: Instant, stop: bool) -> Result<Step, JournalError> {
         let (before, segment) = (self.segments.written(), self.segments.segment());
-        self.stage_group(now)?;
+        self.stage_group()?;
         let whole_group = self.segments.is_group();
         let sync_due = now.duration_since(self.last_sync) >= self.sync_interval;
-        let staged = self.segments.staged() - self.segments.written();
-        let waited = self.staged_at.is_some_and(|at| now.duration_since(at) >= WRITE_LINGER);
-        if staged > 0 && (staged >= self.write_slots || waited || sync_due || stop) {
+        if self.segments.staged() > self.segments.written() {
             self.segments.write().map_err(JournalError::io("writing to the archive"))?;
-            self.staged_at = None;
             self.counts.groups.fetch_add(1, Ordering::Relaxed);
         }
         // A new segment writes the end of the one before by itself.
@@ -163,7 +152,7 @@ impl<M: Medium> Pump<M> {
         Ok(if whole_group || (self.power && moved > 0) { Step::Busy } else { Step::Idle })
     }
 
-    fn stage_group(&mut self, now: Instant) -> Result<(), JournalError> {
+    fn stage_group(&mut self) -> Result<(), JournalError> {
         while !self.segments.is_group() {
             let position = self.segments.staged();
             self.stage.reader.prefetch(position + PREFETCH_SLOTS);
@@ -174,9 +163,6 @@ impl<M: Medium> Pump<M> {
                 Look::NotYet => break,
                 Look::Overwritten | Look::Damaged => return Err(JournalError::HotDamaged { position }),
             }
-        }
-        if self.segments.staged() > self.segments.written() {
-            self.staged_at.get_or_insert(now);
         }
         Ok(())
     }
@@ -207,14 +193,27 @@ impl<M: Medium> Pump<M> {
         word.publish(if on { word.get() | bit } else { word.get() & !bit });
     }
 
+    /// Sleeps until there is enough to write, or what there is has waited long enough.
+    fn gather(&self) {
+        let reader = &self.stage.reader;
+        let enough = self.segments.staged() + reader.header().capacity / GATHER_RING_SHARE;
+        let began = Instant::now();
+        while began.elapsed() < GATHER
+            && !self.counts.stop.load(Ordering::Acquire)
+            && !reader.is_written(enough)
+        {
+            std::thread::park_timeout(GATHER_LOOK);
+        }
+    }
+
     fn run(mut self, on_error: Option<OnError>) -> Result<(), JournalError> {
-        let idle_sleep = if self.power { POWER_IDLE_SLEEP } else { IDLE_SLEEP };
         loop {
             // Read before the ring: whatever was appended before the stop is still copied.
             let stop = self.counts.stop.load(Ordering::Acquire);
             match self.step(Instant::now(), stop) {
                 Ok(Step::Busy) => {}
-                Ok(Step::Idle) => std::thread::park_timeout(idle_sleep),
+                Ok(Step::Idle) if self.power => std::thread::park_timeout(POWER_IDLE_SLEEP),
+                Ok(Step::Idle) => self.gather(),
                 Ok(Step::Closed) => return Ok(()),
                 Err(error) => {
                     tracing::error!(%error, "the journal archiver has stopped: new orders are refused");

@@ -2,7 +2,7 @@
 //!
 //! No system call, no lock, no wait: whether there is room is asked first, and then appending cannot fail.
 
-use ringfence_ipc::atomic::{Ordering, SEQUENCE_WORD, fence};
+use ringfence_ipc::atomic::{Ordering, fence};
 use ringfence_ipc::journal::hot::{CONTINUATION, HOT_HEADER_BYTES, HotHeader, MORE_SLOTS_SHIFT, status};
 use ringfence_ipc::journal::{MAX_RECORD_SLOTS, RecordWords};
 use ringfence_ipc::msg::Words;
@@ -81,7 +81,8 @@ impl Writer {
     /// # Panics
     /// As [`Self::append_slots`].
     pub fn append(&mut self, record: &RecordWords) -> u64 {
-        self.append_slots(record.slots())
+        let slots = record.slots();
+        self.write(slots.len(), |at| &slots[at])
     }
 
     /// Appends a record, given as the payloads of its slots, and returns its position. Whoever follows sees it from now on.
@@ -89,24 +90,30 @@ impl Writer {
     /// # Panics
     /// When called without a preceding [`Self::room`]: it would overwrite what is not archived.
     #[inline(always)]
-    pub fn append_slots(&mut self, parts: &[Words]) -> u64 {
+    pub fn append_slots<const N: usize>(&mut self, parts: &[Words; N]) -> u64 {
+        self.write(N, |at| &parts[at])
+    }
+
+    /// With a `count` known to the compiler the payloads go from registers into the ring: words that were just stored
+    /// and are read back in other widths would wait until the stores before them have left the core.
+    #[inline(always)]
+    fn write<'a>(&mut self, count: usize, part: impl Fn(usize) -> &'a Words) -> u64 {
         let position = self.position;
-        let end = position + parts.len() as u64;
-        assert!(end <= self.limit && !parts.is_empty(), "a journal record without room for it");
-        for at in position..end {
-            self.slots.store(self.index(at), SEQUENCE_WORD, 0);
+        let end = position + count as u64;
+        assert!(end <= self.limit && count > 0, "a journal record without room for it");
+        for at in 0..count as u64 {
+            self.slots.ring(position + at).withdraw();
         }
         // Whoever sees a word stored below also sees that the old sequences are gone.
         fence(Ordering::Release);
-        for (at, words) in (position..end).zip(parts).skip(1) {
-            self.slots.store_payload(self.index(at), words);
-            self.slots.publish(self.index(at), (at + 1) | CONTINUATION);
+        for further in 1..count {
+            let at = position + further as u64;
+            self.slots.ring(at).publish(part(further), (at + 1) | CONTINUATION);
         }
-        self.slots.store_payload(self.index(position), &parts[0]);
-        let more = (parts.len() as u64 - 1) << MORE_SLOTS_SHIFT;
-        self.slots.publish(self.index(position), (position + 1) | more);
-        self.slots.prefetch(self.index(end + PREFETCH_SLOTS));
-        self.slots.prefetch(self.index(end + PREFETCH_SLOTS + 1));
+        self.slots.ring(position).publish(part(0), (position + 1) | (count as u64 - 1) << MORE_SLOTS_SHIFT);
+        for at in 0..count as u64 {
+            self.slots.ring(end + PREFETCH_SLOTS + at).prefetch();
+        }
         self.position = end;
         position
     }
@@ -143,10 +150,5 @@ impl Writer {
     #[must_use]
     pub fn is_disk_low(&self) -> bool {
         self.status.get() & status::DISK_LOW != 0
-    }
-
-    #[inline]
-    fn index(&self, position: u64) -> usize {
-        (position & self.mask) as usize
     }
 }

@@ -1,10 +1,10 @@
 //! Intents: read, decided, journalled, answered; then the private tables.
 
 use ringfence_ipc::counters::{Counter, Histo};
-use ringfence_ipc::handshake::Role;
 use ringfence_ipc::msg::{Command, Decision, DurabilityTier, Words, kind, kind_of};
 
 use super::mailbox::PortFault;
+use super::port::ClientPort;
 use super::reactor::Reactor;
 use crate::gate::{Approved, Effect, Refusal, Request, Room, Verdict};
 
@@ -35,48 +35,56 @@ impl Reactor {
     /// Decides what one client has asked, at most a batch. All of it is copied first and what each will need is sent
     /// for, so that neither the ring's misses nor the tables' are waited for one by one.
     pub fn serve_intents(&mut self, at: usize) -> Result<usize, PortFault> {
-        // Taken out and put back: clearing an array would cost every pass more than the look that finds it empty.
+        // Batch and port are taken out and put back: clearing an array would cost every pass more than the look that
+        // finds it empty, and a port at hand need not be looked up for every intent.
         let mut batch = std::mem::take(&mut self.batch);
-        let served = self.serve_batch(at, &mut batch);
+        let Some(mut port) = self.ports[at].take() else { return Ok(0) };
+        let count = port.intents.peek_run(&mut batch);
+        let asked = batch.get(..count).filter(|asked| asked.first().is_some_and(|w| !is_update(w)));
+        let served = asked.map(|asked| self.serve_batch(&mut port, asked));
+        self.ports[at] = Some(port);
+        let served = match served {
+            Some(served) => served,
+            None if count == 0 => self.serve_long(at),
+            None => Ok(self.serve_updates(at, &batch[..count])),
+        };
         self.batch = batch;
         served
     }
 
     #[inline(always)]
-    fn serve_batch(&mut self, at: usize, batch: &mut [Words]) -> Result<usize, PortFault> {
-        let Some(port) = &self.ports[at] else { return Ok(0) };
-        let count = port.intents.peek_run(batch);
-        if count == 0 {
-            return self.serve_long(at);
-        }
-        if kind_of(&batch[0]) == kind::NODE_UPDATE {
-            return Ok(self.serve_updates(at, &batch[..count]));
-        }
-        for words in &batch[..count] {
+    fn serve_batch(&mut self, port: &mut ClientPort, batch: &[Words]) -> Result<usize, PortFault> {
+        for words in batch {
             self.gate.prefetch(port.strategy, words);
         }
-        if count > 1 {
-            for words in &batch[..count] {
+        if batch.len() > 1 {
+            for words in batch {
                 self.gate.prefetch_entry(port.strategy, words);
             }
         }
-        let started_ns = self.pass_now_ns();
+        let now_ns = self.pass_now_ns();
+        // Looked at once for all, where there is plenty.
+        let plenty = self.room(batch.len()) == Room::OPEN;
         let mut served = 0;
-        for words in &batch[..count] {
-            if kind_of(words) == kind::NODE_UPDATE {
-                break;
-            }
-            let Some(port) = &mut self.ports[at] else { break };
+        for words in batch.iter().take_while(|words| !is_update(words)) {
             if !port.draining && !port.has_decision_room()? {
                 self.counters.inc(Counter::FullEventRings);
                 break;
             }
+            let room = if plenty { Room::OPEN } else { self.room(1) };
             let position = port.intents.position();
             port.intents.advance(1);
-            self.decide_one(at, words, None, position, started_ns)?;
+            let request = port.request(words, None, position, now_ns, room);
+            match self.gate.pass(&request) {
+                Some(approved) => {
+                    let accepted = Accepted::of(&approved);
+                    self.accept(port, &accepted, None)?;
+                }
+                None => self.decide_slowly(port, request)?,
+            }
             served += 1;
         }
-        self.count_served(served, started_ns, batch[0][5]);
+        self.count_served(served, now_ns, batch[0][5]);
         Ok(served as usize)
     }
 
@@ -84,7 +92,7 @@ impl Reactor {
     fn serve_long(&mut self, at: usize) -> Result<usize, PortFault> {
         let Some(port) = &mut self.ports[at] else { return Ok(0) };
         let Some(head) = port.intents.peek()? else { return Ok(0) };
-        if kind_of(&head.words) == kind::NODE_UPDATE {
+        if is_update(&head.words) {
             return self.serve_long_update(at, &head);
         }
         if !port.draining && !port.has_decision_room()? {
@@ -94,15 +102,21 @@ impl Reactor {
         let ext = if head.slots == 1 { None } else { Some(port.intents.continuation(1)?) };
         let position = port.intents.position();
         port.intents.advance(head.slots);
-        let started_ns = self.pass_now_ns();
-        self.decide_one(at, &head.words, ext.as_ref(), position, started_ns)?;
-        self.count_served(1, started_ns, head.words[5]);
+        let now_ns = self.pass_now_ns();
+        self.decide_alone(at, &head.words, ext.as_ref(), position, now_ns)?;
+        self.count_served(1, now_ns, head.words[5]);
         Ok(1)
     }
 
-    /// Decide, journal, answer, and only then update the private tables and hand the command over.
+    /// What the rings behind the gate take, if they must take `intents`.
     #[inline]
-    pub fn decide_one(
+    fn room(&mut self, intents: usize) -> Room {
+        let journal = self.journal_space(intents as u64);
+        Room { venue: self.venue.space_beside(intents - 1), journal }
+    }
+
+    /// Decides one intent that comes by itself: an operator's, or one of a lockstep turn.
+    pub fn decide_alone(
         &mut self,
         at: usize,
         words: &Words,
@@ -110,46 +124,37 @@ impl Reactor {
         position: u64,
         now_ns: u64,
     ) -> Result<(), PortFault> {
-        let room = Room { venue: self.venue.space(), journal: self.journal_space() };
-        let Some(port) = &self.ports[at] else { return Ok(()) };
-        let request = Request {
-            strategy: port.strategy,
-            operator: port.role == Role::Operator,
-            words,
-            ext,
-            now_ns,
-            position,
-            room,
-            reference: None,
-            tier: DurabilityTier::Process,
-        };
-        match self.gate.pass(&request) {
-            Some(approved) => {
-                let accepted = Accepted::of(&approved);
-                self.accept(at, &accepted, ext)
-            }
-            None => self.decide_slowly(at, request),
-        }
+        let room = self.room(1);
+        let Some(mut port) = self.ports[at].take() else { return Ok(()) };
+        let request = port.request(words, ext, position, now_ns, room);
+        let told = self.decide_slowly(&mut port, request);
+        self.ports[at] = Some(port);
+        told
     }
 
-    /// What is not a new order that passes.
+    /// Any intent; in a batch, what is not a new order that passes.
     #[inline(never)]
-    fn decide_slowly(&mut self, at: usize, request: Request<'_>) -> Result<(), PortFault> {
+    fn decide_slowly(&mut self, port: &mut ClientPort, request: Request<'_>) -> Result<(), PortFault> {
         match self.gate.decide(&request) {
             Verdict::Accepted(approved) => {
                 let accepted = Accepted::of(&approved);
-                self.accept(at, &accepted, request.ext)
+                self.accept(port, &accepted, request.ext)
             }
-            Verdict::Refused(refusal) => self.refuse(at, &refusal),
+            Verdict::Refused(refusal) => self.refuse(port, &refusal),
         }
     }
 
+    /// Journal, answer, and only then update the private tables and hand the command over.
     #[inline(always)]
-    fn accept(&mut self, at: usize, accepted: &Accepted, ext: Option<&Words>) -> Result<(), PortFault> {
-        let Some(port) = &mut self.ports[at] else { return Ok(()) };
+    fn accept(
+        &mut self,
+        port: &mut ClientPort,
+        accepted: &Accepted,
+        ext: Option<&Words>,
+    ) -> Result<(), PortFault> {
         let [first, second] = accepted.slots;
         let journal_seq = match ext {
-            None => self.journal.append_slots(&[first, second]),
+            None => self.journal.append_slots(&accepted.slots),
             Some(ext) => self.journal.append_slots(&[first, second, *ext]),
         };
         self.records += 1;
@@ -165,7 +170,7 @@ impl Reactor {
         };
         self.gate.commit(&accepted.effect, journal_seq);
         if let Some(command) = &accepted.command {
-            self.venue.push(command, accepted.decision.decided_at_ns);
+            self.venue.push(&{ *command }, accepted.decision.decided_at_ns);
             self.tally.commands += 1;
         }
         self.tally.intents += 1;
@@ -173,18 +178,15 @@ impl Reactor {
         Ok(told?)
     }
 
-    /// As [`Reactor::decide_one`], for what was refused.
+    /// As [`Reactor::accept`], for what was refused.
     #[cold]
     #[inline(never)]
-    fn refuse(&mut self, at: usize, refusal: &Refusal) -> Result<(), PortFault> {
+    fn refuse(&mut self, port: &mut ClientPort, refusal: &Refusal) -> Result<(), PortFault> {
         let mut decision = refusal.decision;
         if let Some(record) = &refusal.record {
             decision.journal_seq = self.append(&record.encode());
         }
-        let told = match &mut self.ports[at] {
-            Some(port) if !port.draining => port.events.push1(&decision.encode()).map(|_| ()),
-            _ => Ok(()),
-        };
+        let told = if port.draining { Ok(()) } else { port.events.push1(&decision.encode()).map(|_| ()) };
         if let Some(effect) = refusal.effect() {
             self.gate.commit(&effect, decision.journal_seq);
         }
@@ -214,4 +216,8 @@ impl Reactor {
             self.counters.record_n(Histo::DecisionNs, residence_ns, served);
         }
     }
+}
+
+fn is_update(words: &Words) -> bool {
+    kind_of(words) == kind::NODE_UPDATE
 }

@@ -184,7 +184,7 @@ impl Reactor {
                         let decided = if self.held.is_on() {
                             self.decide_held(at, &words, None, position, now_ns)
                         } else {
-                            self.decide_one(at, &words, None, position, now_ns)
+                            self.decide_alone(at, &words, None, position, now_ns)
                         };
                         if let Err(fault) = decided {
                             self.retire(at, Some(fault));

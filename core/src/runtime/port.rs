@@ -2,9 +2,11 @@
 
 use ringfence_ipc::handshake::Role;
 use ringfence_ipc::journal::STRATEGY_NAME_BYTES;
-use ringfence_ipc::msg::{StrategyId, Words};
+use ringfence_ipc::msg::{DurabilityTier, StrategyId, Words};
 use ringfence_ipc::ring::{Consumer, Fault, Producer};
 use ringfence_ipc::view::{ReadWord, WriteWord};
+
+use crate::gate::{Request, Room};
 
 /// A client's rings and the few words beside them. Built by the control thread, owned by the gate thread while served.
 pub(super) struct ClientPort {
@@ -61,9 +63,32 @@ impl ClientPort {
         self.events.has_room(1 + REPORT_RESERVE_SLOTS)
     }
 
+    /// What it asks with an intent that stands at `position` of its ring.
+    #[inline(always)]
+    pub fn request<'a>(
+        &self,
+        words: &'a Words,
+        ext: Option<&'a Words>,
+        position: u64,
+        now_ns: u64,
+        room: Room,
+    ) -> Request<'a> {
+        Request {
+            strategy: self.strategy,
+            operator: self.role == Role::Operator,
+            words,
+            ext,
+            now_ns,
+            position,
+            room,
+            reference: None,
+            tier: DurabilityTier::Process,
+        }
+    }
+
     /// Tells the client about a report.
     #[inline]
     pub fn push_report(&mut self, words: &[Words; 2]) -> Result<bool, Fault> {
-        Ok(self.events.push(words)?.is_some())
+        Ok(self.events.push_slots(words)?.is_some())
     }
 }

@@ -226,11 +226,12 @@ impl Reactor {
         self.journal.append(record)
     }
 
+    /// What may be journalled, if it is `records`.
     #[inline]
-    pub fn journal_space(&mut self) -> Space {
-        if self.journal.room(Class::Order) {
+    pub fn journal_space(&mut self, records: u64) -> Space {
+        if self.journal.room_for(Class::Order, records) {
             Space::Open
-        } else if self.journal.room(Class::Reserved) {
+        } else if self.journal.room_for(Class::Reserved, records) {
             if self.journal.is_failed() { Space::Failed } else { Space::Reserved }
         } else {
             Space::Full

@@ -4,7 +4,6 @@
 use std::time::{Duration, Instant};
 
 use ringfence_ipc::counters::{Counter, Histo};
-use ringfence_ipc::handshake::Role;
 use ringfence_ipc::msg::{Command, Decision, DurabilityTier, Outcome, Report, Words, kind, kind_of};
 use ringfence_ipc::reason::{LimitId, Reason};
 
@@ -51,7 +50,7 @@ impl Reactor {
         Ok(served)
     }
 
-    /// As [`Reactor::decide_one`], in tier `power`.
+    /// As [`Reactor::decide_alone`], in tier `power`.
     pub fn decide_held(
         &mut self,
         at: usize,
@@ -65,19 +64,10 @@ impl Reactor {
         }
         let tier = if self.held.holds() { DurabilityTier::Power } else { DurabilityTier::Process };
         let venue = self.venue.space_beside(self.held.commands());
-        let room = Room { venue, journal: self.journal_space().min(self.held.space()) };
+        let room = Room { venue, journal: self.journal_space(1).min(self.held.space()) };
         let Some(port) = &self.ports[at] else { return Ok(()) };
-        let verdict = self.gate.decide(&Request {
-            strategy: port.strategy,
-            operator: port.role == Role::Operator,
-            words,
-            ext,
-            now_ns,
-            position,
-            room,
-            reference: None,
-            tier,
-        });
+        let request = Request { tier, ..port.request(words, ext, position, now_ns, room) };
+        let verdict = self.gate.decide(&request);
         let (record, effect, command) = (verdict.record(), verdict.effect(), verdict.command());
         let mut decision = verdict.decision(0);
         if let Some(record) = record {

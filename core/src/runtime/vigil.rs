@@ -166,7 +166,7 @@ impl Reactor {
     fn full_checks(&mut self) -> u64 {
         let refused = self.counters.rejected(Reason::VenueBusy) + self.counters.rejected(Reason::JournalFull);
         let full = self.venue.space() < Space::Open
-            || self.journal_space() < Space::Open
+            || self.journal_space(1) < Space::Open
             || refused > self.vigil.full;
         self.vigil.full = refused;
         self.vigil.full_checks = if full { self.vigil.full_checks + 1 } else { 0 };

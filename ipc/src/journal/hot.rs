@@ -352,7 +352,7 @@ impl HotReader {
         while width > 0 {
             let half = width / 2;
             let middle = low + half;
-            if self.slots.sequence(self.index(middle)) & NUMBER > middle {
+            if self.is_written(middle) {
                 low = middle + 1;
                 width -= half + 1;
             } else {
@@ -360,6 +360,12 @@ impl HotReader {
             }
         }
         low
+    }
+
+    /// Whether the gate has written the slot of `position`, which is less than a lap ahead of the archive.
+    #[must_use]
+    pub fn is_written(&self, position: u64) -> bool {
+        self.slots.sequence(self.index(position)) & NUMBER > position
     }
 
     fn index(&self, position: u64) -> usize {

@@ -93,6 +93,7 @@ impl Decision {
     ///
     /// # Errors
     /// [`DecodeError`] on another kind, an undefined number or non-zero reserved bits.
+    #[inline(always)]
     pub fn decode(w: &Words) -> Result<Self, DecodeError> {
         if w[0] as u8 != kind::DECISION {
             return Err(DecodeError::UnknownKind(w[0] as u8));

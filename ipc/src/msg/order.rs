@@ -286,6 +286,7 @@ impl Report {
     ///
     /// # Errors
     /// [`DecodeError`] on another kind, an undefined number or non-zero reserved bits.
+    #[inline(always)]
     pub fn decode(head: &Words, tail: &Words) -> Result<Self, DecodeError> {
         if head[0] as u8 != kind::REPORT {
             return Err(DecodeError::UnknownKind(head[0] as u8));

@@ -60,15 +60,28 @@ impl Consumer {
     /// [`Fault`] when the slot holds neither the next sequence nor the previous lap's.
     #[inline(always)]
     pub fn peek(&self) -> Result<Option<Head>, Fault> {
-        let slot = self.slot(self.position);
-        let found = self.slots.sequence(slot);
+        let slots = self.peek_slots()?;
+        Ok((slots != 0).then(|| Head { words: self.payload(), slots }))
+    }
+
+    /// How many slots the next message has, all of them there; 0: it is not there yet.
+    ///
+    /// # Errors
+    /// As [`Self::peek`].
+    #[inline(always)]
+    pub fn peek_slots(&self) -> Result<u8, Fault> {
+        let found = self.slots.ring(self.position).sequence();
         // The sequence word of a head of one slot is the bare number: the common case, kept small enough to inline.
         let slots = if found == head_word(self.position, 1) { 1 } else { self.slots_there(found)? };
-        if slots == 0 {
-            return Ok(None);
-        }
         fence(Ordering::Acquire);
-        Ok(Some(Head { words: self.slots.payload(slot), slots }))
+        Ok(slots)
+    }
+
+    /// A copy of the first slot of the message that [`Self::peek_slots`] just showed.
+    #[inline(always)]
+    #[must_use]
+    pub fn payload(&self) -> Words {
+        self.slots.ring(self.position).payload()
     }
 
     /// Copies the next messages as long as they are there and take one slot each, into `out`; says how many. Consumes
@@ -78,12 +91,12 @@ impl Consumer {
     pub fn peek_run(&self, out: &mut [Words]) -> usize {
         for (ahead, words) in out.iter_mut().enumerate() {
             let position = self.position + ahead as u64;
-            let slot = self.slot(position);
-            if self.slots.sequence(slot) != head_word(position, 1) {
+            let slot = self.slots.ring(position);
+            if slot.sequence() != head_word(position, 1) {
                 return ahead;
             }
             fence(Ordering::Acquire);
-            self.slots.copy_payload(slot, words);
+            *words = slot.payload();
         }
         out.len()
     }
@@ -110,7 +123,7 @@ impl Consumer {
     #[inline]
     pub fn continuation(&self, index: u8) -> Result<Words, Fault> {
         let position = self.position + u64::from(index);
-        let words = self.slots.payload(self.slot(position));
+        let words = self.slots.ring(position).payload();
         fence(Ordering::Acquire);
         self.require_continuation(position)?;
         Ok(words)
@@ -138,14 +151,14 @@ impl Consumer {
     /// Asks the cache for the slot after the next message of one slot.
     #[inline]
     pub fn prefetch_next(&self) {
-        self.slots.prefetch(self.slot(self.position + 1));
+        self.slots.ring(self.position + 1).prefetch();
     }
 
     /// How many slots wait to be read, for gauges: as far as their sequence words say, by halving. At most 32 words are
     /// looked at, and none is believed beyond the count.
     #[must_use]
     pub fn waiting(&self) -> u64 {
-        let written = |position: u64| number_of(self.slots.sequence(self.slot(position))) == position + 1;
+        let written = |position: u64| number_of(self.slots.ring(position).sequence()) == position + 1;
         let (mut written_below, mut end) = (self.position, self.position + self.capacity());
         while written_below < end {
             let middle = written_below + (end - written_below) / 2;
@@ -160,15 +173,10 @@ impl Consumer {
 
     #[inline]
     fn require_continuation(&self, position: u64) -> Result<(), Fault> {
-        let found = self.slots.sequence(self.slot(position));
+        let found = self.slots.ring(position).sequence();
         if found == continuation_word(position) {
             return Ok(());
         }
         Err(Fault { kind: FaultKind::HeadWithoutContinuations, position: self.position, found })
-    }
-
-    #[inline]
-    fn slot(&self, position: u64) -> usize {
-        (position & self.mask) as usize
     }
 }

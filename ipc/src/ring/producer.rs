@@ -83,21 +83,35 @@ impl Producer {
     #[inline]
     pub fn push(&mut self, parts: &[Words]) -> Result<Option<u64>, Fault> {
         assert!(!parts.is_empty() && parts.len() <= MAX_SLOTS, "a message has 1 to {MAX_SLOTS} slots");
-        if !self.has_room(parts.len() as u64)? {
+        self.write(parts.len(), |at| &parts[at])
+    }
+
+    /// As [`Self::push`], of a message whose length is known when it is compiled.
+    ///
+    /// # Errors
+    /// As [`Self::push`].
+    #[inline(always)]
+    pub fn push_slots<const N: usize>(&mut self, parts: &[Words; N]) -> Result<Option<u64>, Fault> {
+        const { assert!(N > 0 && N <= MAX_SLOTS, "a message has 1 to 4 slots") };
+        self.write(N, |at| &parts[at])
+    }
+
+    /// With a `count` known to the compiler the payloads go from registers into the ring: words that were just stored
+    /// and are read back in other widths would wait until the stores before them have left the core.
+    #[inline(always)]
+    fn write<'a>(&mut self, count: usize, part: impl Fn(usize) -> &'a Words) -> Result<Option<u64>, Fault> {
+        if !self.has_room(count as u64)? {
             return Ok(None);
         }
         let head = self.position;
-        for (at, part) in (head..).zip(parts).skip(1) {
-            let slot = self.slot(at);
-            self.slots.store_payload(slot, part);
-            self.slots.publish(slot, continuation_word(at));
+        for further in 1..count {
+            let at = head + further as u64;
+            self.slots.ring(at).publish(part(further), continuation_word(at));
         }
-        let slot = self.slot(head);
-        self.slots.store_payload(slot, &parts[0]);
-        self.slots.publish(slot, head_word(head, parts.len() as u8));
-        self.position = head + parts.len() as u64;
-        for ahead in 0..parts.len() as u64 {
-            self.slots.prefetch(self.slot(head + AHEAD + ahead));
+        self.slots.ring(head).publish(part(0), head_word(head, count as u8));
+        self.position = head + count as u64;
+        for at in 0..count as u64 {
+            self.slots.ring(head + AHEAD + at).prefetch();
         }
         Ok(Some(head))
     }
@@ -106,34 +120,20 @@ impl Producer {
     ///
     /// # Errors
     /// [`Fault`] when the consumer's word is impossible.
-    #[inline]
+    #[inline(always)]
     pub fn push1(&mut self, words: &Words) -> Result<Option<u64>, Fault> {
-        if !self.has_room(1)? {
-            return Ok(None);
-        }
-        let head = self.position;
-        let slot = self.slot(head);
-        self.slots.store_payload(slot, words);
-        self.slots.publish(slot, head_word(head, 1));
-        self.slots.prefetch(self.slot(head + AHEAD));
-        self.position = head + 1;
-        Ok(Some(head))
+        self.push_slots(std::array::from_ref(words))
     }
 
     /// Fetches the next slot for writing. Worth it right before work that ends in a push; earlier, it takes the line
     /// from a consumer that polls it.
     #[inline]
     pub fn prefetch_next(&self) {
-        self.slots.prefetch(self.slot(self.position));
+        self.slots.ring(self.position).prefetch();
     }
 
     #[inline]
     fn free_as_cached(&self) -> u64 {
         self.capacity() - (self.position - self.consumed_cached)
-    }
-
-    #[inline]
-    fn slot(&self, position: u64) -> usize {
-        (position & self.mask) as usize
     }
 }

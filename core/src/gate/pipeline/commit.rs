@@ -189,11 +189,18 @@ impl Gate {
     }
 
     /// The index of a position, which exists from now on; `None`: the store is full (checked before acceptance).
+    #[inline(always)]
     pub(in crate::gate) fn position_for(&mut self, strategy: u16, symbol: SymbolId) -> Option<u32> {
-        let tables = self.strategies.get_mut(usize::from(strategy))?.as_deref_mut()?;
-        if let Some(index) = tables.position_in(symbol) {
-            return Some(index as u32);
+        match self.strategies.get(usize::from(strategy))?.as_deref()?.position_in(symbol) {
+            Some(index) => Some(index as u32),
+            None => self.open_position(strategy, symbol),
         }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn open_position(&mut self, strategy: u16, symbol: SymbolId) -> Option<u32> {
+        let tables = self.strategies.get_mut(usize::from(strategy))?.as_deref_mut()?;
         let index = self.positions_used;
         *self.positions.get_mut(index)? = Position::flat(strategy, tables.account, symbol);
         *tables.positions.get_mut(usize::from(symbol))? = index as u32;

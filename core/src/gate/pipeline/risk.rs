@@ -313,7 +313,8 @@ fn conduct(gate: &Gate, sized: &Sized<'_>, worst: &Worst, f: &mut impl Failures)
     f.add(today & (conduct.loss == Loss::Hard), fail::LOSS_HARD);
     f.add(today & (conduct.loss == Loss::Soft) & adds_risk, fail::LOSS_SOFT);
     if tables.limits.self_cross && may_meet_itself(sized) {
-        f.add(gate.own_order_met(sized).is_some(), fail::SELF_CROSS);
+        // A copy: what only a rare path reads need not be in memory on the way of every order.
+        f.add(gate.own_order_met(&{ *sized }).is_some(), fail::SELF_CROSS);
     }
 }
 

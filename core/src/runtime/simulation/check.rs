@@ -190,7 +190,7 @@ impl World {
         let needed =
             if reduces.iter().any(|reduces| *reduces as u8 == kind) { Space::Reserved } else { Space::Open };
         let reactor = &mut self.life().reactor;
-        let space = reactor.journal_space();
+        let space = reactor.journal_space(1);
         let (journal, venue) = (space < needed, reactor.venue.space() < needed);
         match answer.map(|a| a.reason) {
             Some(Reason::JournalFull) => journal && space != Space::Failed,
