@@ -8,6 +8,7 @@ use utoipa::openapi::{RefOr, Required};
 /// How a field is written where there are types: in a JSON body.
 #[derive(Clone)]
 enum Kind {
+    Any,
     Text,
     Number,
     Flag,
@@ -28,6 +29,11 @@ pub struct Field {
 
 const fn field(name: &'static str, kind: Kind, about: &'static str) -> Field {
     Field { name, about, kind, required: false, pattern: None, example: None }
+}
+
+/// Any text.
+pub const fn any(name: &'static str, about: &'static str) -> Field {
+    field(name, Kind::Any, about)
 }
 
 /// Text, not empty.
@@ -62,6 +68,11 @@ impl Field {
         self
     }
 
+    /// Whether it must be there.
+    pub const fn is_required(&self) -> bool {
+        self.required
+    }
+
     /// What its text must look like.
     pub const fn like(mut self, pattern: &'static str) -> Self {
         self.pattern = Some(pattern);
@@ -74,24 +85,33 @@ impl Field {
         self
     }
 
-    /// As a value of JSON, or as text where everything is.
+    /// As a value of JSON, or as text where everything is. Null in JSON is as if it were not there.
     fn schema(&self, json: bool) -> Schema {
+        let types = |types: &[Type]| {
+            let null = (json && !self.required).then_some(Type::Null);
+            types.iter().cloned().chain(null).collect::<SchemaType>()
+        };
         let object = ObjectBuilder::new().description(Some(self.about)).pattern(self.pattern);
         let object = object.examples(self.example.map(|example| json!(example)));
-        let text = SchemaType::new(Type::String);
+        let one_of = |object: ObjectBuilder, words: &[&str]| {
+            let null = (json && !self.required).then_some(serde_json::Value::Null);
+            let words = words.iter().map(|word| json!(word)).chain(null);
+            object.schema_type(types(&[Type::String])).enum_values(Some(words.collect::<Vec<_>>()))
+        };
         match &self.kind {
             Kind::List(words) if json => {
-                let word = ObjectBuilder::new().schema_type(text).enum_values(Some(words.clone()));
-                let array = ArrayBuilder::new().items(word).min_items(Some(1)).max_items(Some(words.len()));
-                array.description(Some(self.about)).into()
+                let word = ObjectBuilder::new().schema_type(Type::String).enum_values(Some(words.clone()));
+                let array = ArrayBuilder::new().schema_type(types(&[Type::Array])).items(word);
+                array.min_items(Some(1)).max_items(Some(words.len())).description(Some(self.about)).into()
             }
-            Kind::Number if json => {
-                object.schema_type(SchemaType::from_iter([Type::Number, Type::String])).into()
+            Kind::Number if json => object.schema_type(types(&[Type::Number, Type::String])).into(),
+            Kind::Flag if json => object.schema_type(types(&[Type::Boolean])).into(),
+            Kind::Flag => one_of(object, &["true", "false"]).into(),
+            Kind::Words(words) => one_of(object, words).into(),
+            Kind::Any => object.schema_type(types(&[Type::String])).into(),
+            Kind::Text | Kind::Number | Kind::List(_) => {
+                object.schema_type(types(&[Type::String])).min_length(Some(1)).into()
             }
-            Kind::Flag if json => object.schema_type(Type::Boolean).into(),
-            Kind::Flag => object.schema_type(text).enum_values(Some(["true", "false"])).into(),
-            Kind::Words(words) => object.schema_type(text).enum_values(Some(words.clone())).into(),
-            Kind::Text | Kind::Number | Kind::List(_) => object.schema_type(text).min_length(Some(1)).into(),
         }
     }
 

@@ -27,7 +27,7 @@ use super::access::{Access, Bucket};
 use super::json;
 use super::problem::RefusedDetails;
 use super::routes::{Row, rows};
-use field::object;
+use field::{Field, object};
 use operation::{Body, Operation};
 use table::operations;
 
@@ -147,8 +147,21 @@ fn problem(status: u16, codes: &BTreeSet<&'static str>) -> Response {
 fn content(body: &Body) -> (&'static str, RefOr<Schema>) {
     match body {
         Body::Json(schema) => ("application/json", schema.clone()),
+        Body::Events => ("text/event-stream", event()),
         Body::Text(content_type) => (content_type, ObjectBuilder::new().schema_type(Type::String).into()),
     }
+}
+
+/// What stands in one event; its `data` is JSON that repeats the event's name as `type`.
+fn event() -> RefOr<Schema> {
+    let text = || ObjectBuilder::new().schema_type(Type::String);
+    ObjectBuilder::new()
+        .schema_type(Type::Object)
+        .description(Some("Of each event; docs/http.md lists them."))
+        .property("id", text())
+        .property("event", text())
+        .property("data", text())
+        .into()
 }
 
 fn text_header(about: &str) -> utoipa::openapi::Header {
@@ -230,9 +243,10 @@ fn told(row: &Row, operation: &Operation) -> OperationBuilder {
         told = told.parameter(field.parameter(ParameterIn::Header));
     }
     if let Some(fields) = &operation.body {
+        let required = if fields.iter().any(Field::is_required) { Required::True } else { Required::False };
         let body = [("application/json", true), ("application/x-www-form-urlencoded", false)]
             .into_iter()
-            .fold(RequestBodyBuilder::new().required(Some(Required::True)), |body, (content_type, json)| {
+            .fold(RequestBodyBuilder::new().required(Some(required)), |body, (content_type, json)| {
                 body.content(content_type, ContentBuilder::new().schema(Some(object(fields, json))).build())
             });
         told = told.request_body(Some(body.build()));

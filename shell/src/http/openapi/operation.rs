@@ -15,6 +15,8 @@ pub enum Body {
     Json(RefOr<Schema>),
     /// Text of this type.
     Text(&'static str),
+    /// Server-sent events.
+    Events,
 }
 
 /// What may follow: an operation that takes something of this one's answer.
@@ -137,6 +139,12 @@ impl Operation {
     /// Answers 200 with text of this type.
     pub fn serves(mut self, content_type: &'static str) -> Self {
         self.answers.insert(200, Body::Text(content_type));
+        self
+    }
+
+    /// Answers 200 with events that do not end.
+    pub fn streams(mut self) -> Self {
+        self.answers.insert(200, Body::Events);
         self
     }
 

@@ -6,7 +6,7 @@ use utoipa::openapi::{ObjectBuilder, RefOr, Schema, Type};
 
 use super::super::json::Done;
 use super::super::{audit, auth, config, gate, limits, operate, orders, read};
-use super::field::{Field, flag, list, number, text, words};
+use super::field::{Field, any, flag, list, number, text, words};
 use super::operation::Operation as Op;
 use crate::auth::permission::{Permission, Role};
 use crate::auth::{KeyMade, TokenPair, UserView};
@@ -97,8 +97,8 @@ fn market() -> Vec<Op> {
                 number("last_id", "Everything after the event with this id.").like("^[0-9]+$"),
                 text("snapshot", "Anything: a snapshot first."),
             ])
-            .header(text("Last-Event-ID", "As `last_id`, which wins."))
-            .serves("text/event-stream")
+            .header(any("Last-Event-ID", "As `last_id`, which wins."))
+            .streams()
             .fails(503, &["too_many_streams"]),
         Op::post("/api/stream/ticket", "Market", "A one-time ticket for a stream")
             .about("For clients that cannot set headers: `/api/stream?ticket=`, within `expires_in` seconds.")
@@ -254,7 +254,10 @@ fn identity() -> Vec<Op> {
         tokens(id(Op::post("/api/auth/refresh", "Login", "Exchanges a refresh token, once")))
             .takes([refresh()])
             .fails(401, &["invalid_refresh_token"]),
-        id(Op::post("/api/auth/logout", "Login", "Ends a session")).takes([refresh()]).ok::<Done>(),
+        id(Op::post("/api/auth/logout", "Login", "Ends a session"))
+            .takes([refresh()])
+            .ok::<Done>()
+            .fails(401, &["invalid_refresh_token"]),
         id(Op::post("/api/auth/password", "Login", "Changes the caller's password"))
             .about("With an access token alone; ends every session of the user.")
             .takes([text("password", "The one that is.").must(), text("new_password", "The new one.").must()])
