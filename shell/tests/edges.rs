@@ -164,6 +164,7 @@ fn a_query_parameter_that_stands_twice_is_refused_by_name() {
         assert_eq!((answer.status, answer.field().as_str()), (400, field), "{path}");
     }
     assert_eq!(shell.get("/api/market?symbol=").field(), "symbol");
+    assert_eq!(shell.get("/api/stream?last_id=1&snapshot=").field(), "snapshot", "though last_id wins");
     assert_eq!(shell.get("/api/market?symbol=BTCUSDT&colour=red&&=").status, 200, "others are ignored");
     assert_eq!(shell.get("/api/market?symbol=%FF%00").status, 404);
 }
