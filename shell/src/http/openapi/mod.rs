@@ -146,7 +146,7 @@ fn problem(status: u16, codes: &BTreeSet<&'static str>) -> Response {
 
 fn content(body: &Body) -> (&'static str, RefOr<Schema>) {
     match body {
-        Body::Json(schema) => ("application/json", schema.clone()),
+        Body::Json(schema) => ("application/json", (**schema).clone()),
         Body::Events => ("text/event-stream", event()),
         Body::Text(content_type) => (content_type, ObjectBuilder::new().schema_type(Type::String).into()),
     }

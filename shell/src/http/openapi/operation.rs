@@ -12,7 +12,7 @@ use super::field::Field;
 #[derive(Clone)]
 pub enum Body {
     /// JSON of this schema.
-    Json(RefOr<Schema>),
+    Json(Box<RefOr<Schema>>),
     /// Text of this type.
     Text(&'static str),
     /// Server-sent events.
@@ -121,7 +121,7 @@ impl Operation {
         T::schemas(&mut self.schemas);
         self.schemas.push((name.clone(), T::schema()));
         let schema = RefOr::Ref(utoipa::openapi::Ref::from_schema_name(name));
-        self.answers.insert(status, Body::Json(schema));
+        self.answers.insert(status, Body::Json(Box::new(schema)));
         self
     }
 
@@ -132,7 +132,7 @@ impl Operation {
 
     /// Answers 200 with JSON of this schema.
     pub fn ok_json(mut self, schema: impl Into<RefOr<Schema>>) -> Self {
-        self.answers.insert(200, Body::Json(schema.into()));
+        self.answers.insert(200, Body::Json(Box::new(schema.into())));
         self
     }
 
