@@ -46,7 +46,7 @@ use stream::Streams;
 pub use access::{Access, Peer};
 pub use body::MAX_BODY_BYTES;
 pub use listener::{MAX_CONNECTIONS, serve};
-pub use openapi::{document, statuses};
+pub use openapi::statuses;
 pub use routes::{Row, rows};
 pub use stream::MAX_STREAMS;
 pub use trail::identify;
