@@ -373,6 +373,9 @@ fn the_page_is_whole_and_needs_nothing_foreign() {
         ("/chart.js", "text/javascript; charset=utf-8"),
         ("/style.css", "text/css; charset=utf-8"),
         ("/icon.svg", "image/svg+xml"),
+        ("/docs", "text/html; charset=utf-8"),
+        ("/docs.js", "text/javascript; charset=utf-8"),
+        ("/docs.css", "text/css; charset=utf-8"),
     ] {
         let answer = shell.get(path);
         assert_eq!((answer.status, answer.header("content-type")), (200, Some(content_type)), "{path}");

@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering;
 use rusqlite::Transaction;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::directory::User;
 use super::passwords::acceptable;
@@ -24,7 +25,7 @@ const MAX_SIGNING_KEYS: usize = 16;
 const MAX_NAME_BYTES: usize = 64;
 
 /// A user as administrators see it.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct UserView {
     /// Its name.
     pub user_id: String,
@@ -41,7 +42,7 @@ pub struct UserView {
 }
 
 /// An API key as administrators see it.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct KeyView {
     /// Its id.
     pub key_id: String,
@@ -60,7 +61,7 @@ pub struct KeyView {
 }
 
 /// A new API key: the only time that its secret is shown. Has no `Debug`.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 pub struct KeyMade {
     /// Its id.
     pub key_id: String,

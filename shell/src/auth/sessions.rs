@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering;
 use rusqlite::{OptionalExtension as _, Transaction};
 use secrecy::SecretString;
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::directory::{ApiKey, Directory, User};
 use super::principal::{Principal, Proof};
@@ -17,7 +18,7 @@ use super::{Auth, AuthError, KEEP_ENDED_S, View, now};
 const MAX_FAMILIES_PER_USER: u32 = 16;
 
 /// Both tokens of a session. Has no `Debug`: it is made of secrets.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 pub struct TokenPair {
     /// Authorises requests.
     pub access_token: String,

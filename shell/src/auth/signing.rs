@@ -12,6 +12,7 @@ use rusqlite::Transaction;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
+use utoipa::ToSchema;
 
 use super::AuthError;
 use super::random::{base64url, hex};
@@ -93,7 +94,7 @@ pub struct KeyRing {
 }
 
 /// One key as operators see it.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct KeyInfo {
     /// Its id.
     pub kid: String,

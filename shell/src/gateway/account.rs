@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use ringfence_ipc::msg::{AccountId, OrderType, Side, SymbolId};
 use ringfence_ipc::symbol::{NOTIONAL_DECIMALS, Symbol};
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::exact::Exact;
 use super::projection::{Position, Projection};
@@ -15,7 +16,7 @@ const FEE_TO_NOTIONAL: i128 = 10i128.pow((NOTIONAL_DECIMALS - FEE_DECIMALS) as u
 const QUOTES: [&str; 9] = ["FDUSD", "USDT", "USDC", "TUSD", "USD", "EUR", "BTC", "ETH", "BNB"];
 
 /// One position.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct PositionBody {
     strategy: String,
     symbol: String,
@@ -31,7 +32,7 @@ pub struct PositionBody {
 }
 
 /// `/api/positions`.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct PositionsBody {
     ts_ns: u64,
     items: Vec<PositionBody>,
@@ -39,7 +40,7 @@ pub struct PositionsBody {
 }
 
 /// One balance.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct Balance {
     asset: String,
     free: Exact,
@@ -47,7 +48,7 @@ pub struct Balance {
 }
 
 /// `/api/account` and, with the positions, the `account` event.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct AccountBody {
     ts_ns: u64,
     balances: Vec<Balance>,
@@ -55,7 +56,7 @@ pub struct AccountBody {
 }
 
 /// Sums over the positions and open limit orders of an account, all strategies together.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct TotalsBody {
     /// Cost of the positions, each without its sign, and what open limit orders would add at their price.
     gross: Exact,

@@ -5,6 +5,7 @@ use ringfence_ipc::msg::{OrderType, Outcome, Report, Tif};
 use ringfence_ipc::reason::{LimitId, Reason};
 use ringfence_ipc::symbol::Symbol;
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::exact::Exact;
 use super::projection::{Names, Order};
@@ -77,8 +78,9 @@ pub fn limit_value(limit: LimitId, value: i64, symbol: Option<&Symbol>) -> Exact
 }
 
 /// An order as `/api/order_state` tells it.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct OrderStateBody {
+    #[schema(value_type = String)]
     client_order_id: Box<str>,
     symbol: String,
     side: &'static str,

@@ -3,6 +3,8 @@
 use ringfence_ipc::symbol::format_scaled;
 use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;
+use utoipa::openapi::{ObjectBuilder, RefOr, Schema, Type};
+use utoipa::{PartialSchema, ToSchema};
 
 /// `value / 10^scale`, written as a JSON number with every digit that counts and none that does not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,6 +44,15 @@ impl Serialize for Exact {
         RawValue::from_string(self.text()).map_err(serde::ser::Error::custom)?.serialize(serializer)
     }
 }
+
+impl PartialSchema for Exact {
+    fn schema() -> RefOr<Schema> {
+        let about = "A decimal, exact: the gate's scaled integer with every digit that counts.";
+        ObjectBuilder::new().schema_type(Type::Number).description(Some(about)).into()
+    }
+}
+
+impl ToSchema for Exact {}
 
 #[cfg(test)]
 mod tests {

@@ -3,12 +3,13 @@
 use ringfence_ipc::journal::{ControlKind, ControlRecord};
 use ringfence_ipc::reason::{Mode, Scope};
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::events::Event;
 use super::projection::{Guard, Names};
 
 /// StormGuard's state.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct StormBody {
     state: &'static str,
     cause: &'static str,
@@ -22,7 +23,7 @@ pub struct StormBody {
 }
 
 /// What may pass, and why: `/api/health`, `/api/mode`, the `mode` event and a part of the snapshot.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct GuardBody {
     /// Everything together: what passes.
     passing: &'static str,
@@ -34,7 +35,7 @@ pub struct GuardBody {
     strategies: Vec<StrategyMode>,
 }
 
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
 struct StrategyMode {
     strategy: String,
     mode: &'static str,

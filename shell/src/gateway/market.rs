@@ -9,6 +9,7 @@ use ringfence_ipc::msg::SymbolId;
 use ringfence_ipc::symbol::Symbol;
 use serde::Serialize;
 use tokio::sync::watch;
+use utoipa::ToSchema;
 
 use super::events::Event;
 use super::exact::Exact;
@@ -22,7 +23,7 @@ pub const SAMPLE_EVERY: Duration = Duration::from_millis(100);
 pub type Quotes = Arc<dyn Fn(SymbolId) -> Option<MarketView> + Send + Sync>;
 
 /// `/api/market` and the `market` event.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct MarketBody {
     symbol: String,
     price: Option<Exact>,

@@ -33,6 +33,7 @@ use hub::Hub;
 use market::{Board, MarketBody};
 use projection::Projection;
 use pump::GateHandle;
+use utoipa::ToSchema;
 
 /// How long a reader of its own writes waits for the projection.
 const SETTLE_WITHIN: Duration = Duration::from_millis(250);
@@ -70,7 +71,7 @@ pub struct Gateway {
 }
 
 /// `/api/orders_state`, and a part of the snapshot.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct OrdersBody {
     items: Vec<OrderStateBody>,
 }

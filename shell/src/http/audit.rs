@@ -9,6 +9,7 @@ use axum::extract::State;
 use axum::http::{Response, StatusCode, Uri};
 use serde::Serialize;
 use serde_json::value::RawValue;
+use utoipa::ToSchema;
 
 use super::App;
 use super::body::Fields;
@@ -21,7 +22,7 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(8);
 /// Questions looked up at once; each reads files with a thread of its own.
 pub const MAX_QUERIES: usize = 2;
 
-const TYPES: [(&str, LogType); 5] = [
+pub(super) const TYPES: [(&str, LogType); 5] = [
     ("auth", LogType::Auth),
     ("order", LogType::Order),
     ("api_key", LogType::ApiKey),
@@ -96,19 +97,22 @@ fn internal(error: &dyn std::fmt::Display) -> Problem {
     Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "the audit log could not be read")
 }
 
+#[derive(Serialize, ToSchema)]
+#[schema(as = AuditLogs)]
+pub(super) struct Logs {
+    #[schema(value_type = Vec<Object>)]
+    logs: Vec<Box<RawValue>>,
+    total: u64,
+    limit: usize,
+    offset: usize,
+    has_more: bool,
+    /// Lines that are no records.
+    #[serde(skip_serializing_if = "is_zero")]
+    unreadable: u64,
+}
+
 /// GET /api/audit/logs
 pub async fn logs(State(app): State<Arc<App>>, uri: Uri) -> Result<Response<Body>, Problem> {
-    #[derive(Serialize)]
-    struct Logs {
-        logs: Vec<Box<RawValue>>,
-        total: u64,
-        limit: usize,
-        offset: usize,
-        has_more: bool,
-        /// Lines that are no records.
-        #[serde(skip_serializing_if = "is_zero")]
-        unreadable: u64,
-    }
     let query = query(&Fields::from_query(uri.query())?)?;
     let (limit, offset) = (query.limit, query.offset);
     let turn = Arc::clone(&app.audit_queries).acquire_owned().await.map_err(|error| internal(&error))?;
@@ -139,27 +143,30 @@ const fn is_zero(count: &u64) -> bool {
     *count == 0
 }
 
+#[derive(Serialize, ToSchema)]
+#[schema(as = AuditStats)]
+pub(super) struct Stats {
+    status: &'static str,
+    /// Why it cannot be written.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    failing: Option<String>,
+    broken: Vec<String>,
+    policies: Vec<Policy>,
+    log_files: usize,
+    archive_files: usize,
+    total_size_bytes: u64,
+    records_written: u64,
+    queue_depth: usize,
+}
+
+#[derive(Serialize, ToSchema)]
+struct Policy {
+    log_type: &'static str,
+    retention_hours: u64,
+}
+
 /// GET /api/audit/stats
 pub async fn stats(State(app): State<Arc<App>>) -> Result<Response<Body>, Problem> {
-    #[derive(Serialize)]
-    struct Stats {
-        status: &'static str,
-        /// Why it cannot be written.
-        #[serde(skip_serializing_if = "Option::is_none")]
-        failing: Option<String>,
-        broken: Vec<String>,
-        policies: Vec<Policy>,
-        log_files: usize,
-        archive_files: usize,
-        total_size_bytes: u64,
-        records_written: u64,
-        queue_depth: usize,
-    }
-    #[derive(Serialize)]
-    struct Policy {
-        log_type: &'static str,
-        retention_hours: u64,
-    }
     let files = blocking(&app.audit, AuditLog::stats).await?.map_err(|error| internal(&error))?;
     let now = app.audit.status();
     let policy = |(log_type, kept): (LogType, Duration)| Policy {
@@ -184,21 +191,23 @@ pub async fn stats(State(app): State<Arc<App>>) -> Result<Response<Body>, Proble
     }))
 }
 
+#[derive(Serialize, ToSchema)]
+pub(super) struct Archived {
+    ok: bool,
+    stats: Swept,
+}
+
+#[derive(Serialize, ToSchema)]
+struct Swept {
+    archived_files: usize,
+    deleted_files: usize,
+    bytes_freed: u64,
+    errors: Vec<String>,
+    more: bool,
+}
+
 /// POST /api/audit/archive
 pub async fn archive(State(app): State<Arc<App>>) -> Result<Response<Body>, Problem> {
-    #[derive(Serialize)]
-    struct Done {
-        ok: bool,
-        stats: Swept,
-    }
-    #[derive(Serialize)]
-    struct Swept {
-        archived_files: usize,
-        deleted_files: usize,
-        bytes_freed: u64,
-        errors: Vec<String>,
-        more: bool,
-    }
     let swept = blocking(&app.audit, AuditLog::sweep).await?;
     let stats = Swept {
         archived_files: swept.archived,
@@ -207,11 +216,12 @@ pub async fn archive(State(app): State<Arc<App>>) -> Result<Response<Body>, Prob
         errors: swept.errors,
         more: swept.more,
     };
-    Ok(json::ok(&Done { ok: stats.errors.is_empty(), stats }))
+    Ok(json::ok(&Archived { ok: stats.errors.is_empty(), stats }))
 }
 
 /// How the log is, for /api/health.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = AuditHealth)]
 pub struct Health {
     ok: bool,
     #[serde(skip_serializing_if = "Option::is_none")]

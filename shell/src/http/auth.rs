@@ -7,13 +7,14 @@ use axum::extract::{Extension, State};
 use axum::http::{Request, Response, StatusCode, Uri};
 use secrecy::SecretString;
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::App;
 use super::body::Fields;
-use super::json;
+use super::json::{self, Done};
 use super::problem::Problem;
 use crate::auth::permission::{Permission, Permissions, Role};
-use crate::auth::{Auth, Principal, TICKET_LIVES, UserView};
+use crate::auth::{Auth, KeyInfo, KeyView, Principal, TICKET_LIVES, UserView};
 
 /// A longer name or password belongs to nobody, bytes.
 const MAX_CREDENTIAL_BYTES: usize = 256;
@@ -21,11 +22,6 @@ const MAX_CREDENTIAL_BYTES: usize = 256;
 const MAX_PERMISSIONS: usize = Permission::ALL.len();
 
 type Answer = Result<Response<Body>, Problem>;
-
-#[derive(Serialize)]
-struct Done {
-    ok: bool,
-}
 
 const DONE: Done = Done { ok: true };
 
@@ -93,20 +89,26 @@ pub async fn password(
     Ok(json::ok(&DONE))
 }
 
+#[derive(Serialize, ToSchema)]
+pub(super) struct Ticket {
+    ticket: String,
+    expires_in: u64,
+}
+
 /// POST /api/stream/ticket
 pub async fn ticket(State(app): State<Arc<App>>, Extension(principal): Extension<Principal>) -> Answer {
-    #[derive(Serialize)]
-    struct Ticket {
-        ticket: String,
-        expires_in: u64,
-    }
     let ticket = auth(&app)?.ticket(&principal)?;
     Ok(json::ok(&Ticket { ticket, expires_in: TICKET_LIVES.as_secs() }))
 }
 
+#[derive(Serialize, ToSchema)]
+pub(super) struct Keys {
+    keys: Vec<KeyView>,
+}
+
 /// GET /api/auth/keys
 pub async fn keys(State(app): State<Arc<App>>) -> Answer {
-    Ok(json::ok(&serde_json::json!({ "keys": auth(&app)?.api_keys() })))
+    Ok(json::ok(&Keys { keys: auth(&app)?.api_keys() }))
 }
 
 /// The permissions asked for; what a viewer has unless the request says otherwise.
@@ -140,21 +142,28 @@ pub async fn create_key(
     Ok(json::response(StatusCode::CREATED, &made))
 }
 
+#[derive(Serialize, ToSchema)]
+pub(super) struct Revoked {
+    ok: bool,
+    key_id: String,
+}
+
 /// DELETE /api/auth/keys?key_id=
 pub async fn revoke_key(State(app): State<Arc<App>>, uri: Uri) -> Answer {
     let key_id = Fields::from_query(uri.query())?.required_text("key_id")?.to_owned();
     let revoked = key_id.clone();
     auth(&app)?.blocking(move |auth| auth.revoke_key(&revoked)).await?;
-    Ok(json::ok(&serde_json::json!({ "ok": true, "key_id": key_id })))
+    Ok(json::ok(&Revoked { ok: true, key_id }))
+}
+
+#[derive(Serialize, ToSchema)]
+pub(super) struct Users {
+    users: Vec<UserView>,
+    available_roles: [&'static str; 3],
 }
 
 /// GET /api/auth/roles[?user_id=]
 pub async fn roles(State(app): State<Arc<App>>, uri: Uri) -> Answer {
-    #[derive(Serialize)]
-    struct Users {
-        users: Vec<UserView>,
-        available_roles: [&'static str; 3],
-    }
     let fields = Fields::from_query(uri.query())?;
     let users = auth(&app)?.users(fields.text("user_id")?)?;
     Ok(json::ok(&Users { users, available_roles: Role::ALL.map(Role::name) }))
@@ -203,15 +212,25 @@ pub async fn remove_user(State(app): State<Arc<App>>, uri: Uri) -> Answer {
     Ok(json::ok(&DONE))
 }
 
+#[derive(Serialize, ToSchema)]
+pub(super) struct SigningKeys {
+    keys: Vec<KeyInfo>,
+}
+
 /// GET /admin/signing_keys
 pub async fn signing_keys(State(app): State<Arc<App>>) -> Answer {
-    Ok(json::ok(&serde_json::json!({ "keys": auth(&app)?.signing_keys() })))
+    Ok(json::ok(&SigningKeys { keys: auth(&app)?.signing_keys() }))
+}
+
+#[derive(Serialize, ToSchema)]
+pub(super) struct Rotated {
+    kid: String,
 }
 
 /// POST /admin/signing_keys
 pub async fn rotate_signing_key(State(app): State<Arc<App>>) -> Answer {
     let kid = auth(&app)?.blocking(Auth::rotate_signing_key).await?;
-    Ok(json::response(StatusCode::CREATED, &serde_json::json!({ "kid": kid })))
+    Ok(json::response(StatusCode::CREATED, &Rotated { kid }))
 }
 
 /// DELETE /admin/signing_keys?kid=

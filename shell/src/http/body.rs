@@ -4,7 +4,7 @@ use std::fmt;
 
 use axum::body::{Body, Bytes, to_bytes};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, Request, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, Request, StatusCode, header};
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
@@ -122,6 +122,11 @@ impl Fields {
         Ok(self)
     }
 
+    /// The names of the fields that hold something.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().filter(|(_, value)| *value != Value::Null).map(|(name, _)| name.as_str())
+    }
+
     fn get(&self, name: &str) -> &Value {
         self.0.iter().find(|(n, _)| n == name).map_or(&Value::Null, |(_, value)| value)
     }
@@ -217,9 +222,15 @@ impl Fields {
 /// A request's head, and all of its body.
 ///
 /// # Errors
-/// 413 for too large a body, 400 when it cannot be read.
+/// 413 for too large a body, 415 for a packed one, 400 when it cannot be read.
 pub async fn collect(request: Request<Body>) -> Result<(Parts, Bytes), Problem> {
     let (parts, body) = request.into_parts();
+    // Nothing is unpacked here: what a small body swells to is nobody's concern.
+    let packed = |value: &HeaderValue| !value.as_bytes().eq_ignore_ascii_case(b"identity");
+    if parts.headers.get_all(header::CONTENT_ENCODING).iter().any(packed) {
+        let message = "send the body as it is, without Content-Encoding";
+        return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_encoding", message));
+    }
     let declared = parts.headers.get(header::CONTENT_LENGTH).and_then(|v| v.to_str().ok()?.parse().ok());
     if declared.is_some_and(|bytes: u64| bytes > MAX_BODY_BYTES as u64) {
         return Err(too_large());

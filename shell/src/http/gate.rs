@@ -8,13 +8,14 @@ use axum::http::{Response, StatusCode};
 use ringfence_ipc::counters::{Counter, CountersReader, Histo, Histogram};
 use serde::Serialize;
 use serde_json::{Map, Value};
+use utoipa::ToSchema;
 
 use super::App;
 use super::json;
 use super::problem::Problem;
 use crate::gateway::guarding::GuardBody;
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 struct Latency {
     count: u64,
     p50: u64,
@@ -37,15 +38,18 @@ impl From<Histogram> for Latency {
     }
 }
 
-#[derive(Serialize)]
-struct GateBody {
+#[derive(Serialize, ToSchema)]
+pub(super) struct GateBody {
     connected: bool,
     mode: &'static str,
     epoch: u16,
     guard: GuardBody,
     #[serde(flatten)]
+    #[schema(value_type = HashMap<String, Latency>)]
     latencies: Map<String, Value>,
+    #[schema(value_type = HashMap<String, u64>)]
     counters: Map<String, Value>,
+    #[schema(value_type = HashMap<String, u64>)]
     rejects: Map<String, Value>,
 }
 

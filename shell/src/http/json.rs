@@ -4,6 +4,14 @@ use axum::body::Body;
 use axum::http::{HeaderValue, Response, StatusCode, header};
 use axum::response::IntoResponse;
 use serde::Serialize;
+use utoipa::ToSchema;
+
+/// What an act answers that has nothing else to tell.
+#[derive(Serialize, ToSchema)]
+pub struct Done {
+    /// True.
+    pub ok: bool,
+}
 
 /// `body` as JSON.
 pub fn response<T: Serialize>(status: StatusCode, body: &T) -> Response<Body> {

@@ -9,6 +9,7 @@ use axum::http::{Request, Response};
 use ringfence_ipc::handshake::ControlDone;
 use ringfence_ipc::reason::{LimitId, Scope};
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::App;
 use super::body::Fields;
@@ -19,8 +20,8 @@ use crate::gateway::exact::Exact;
 use crate::gateway::operate;
 use crate::gateway::projection::Projection;
 
-#[derive(Serialize)]
-struct LimitsBody {
+#[derive(Serialize, ToSchema)]
+pub(super) struct LimitsBody {
     config_version: u64,
     position: u64,
     items: Vec<LimitBody>,
@@ -28,14 +29,14 @@ struct LimitsBody {
     entitlements: Vec<EntitlementBody>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 struct EntitlementBody {
     strategy_id: u16,
     strategy: String,
     symbols: Vec<String>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 struct LimitBody {
     scope: &'static str,
     scope_id: u16,
@@ -55,24 +56,25 @@ pub async fn limits(State(app): State<Arc<App>>) -> Response<Body> {
     json::ok(&app.gateway.look(body))
 }
 
-const SCOPES: [(&str, Scope); 4] = [
+pub(super) const SCOPES: [(&str, Scope); 4] = [
     ("global", Scope::Global),
     ("account", Scope::Account),
     ("symbol", Scope::Symbol),
     ("strategy", Scope::Strategy),
 ];
 
+#[derive(Serialize, ToSchema)]
+pub(super) struct Changed {
+    ok: bool,
+    journal_seq: u64,
+    config_version: u64,
+}
+
 /// What came of a change.
 async fn done(app: &App, done: ControlDone) -> Response<Body> {
-    #[derive(Serialize)]
-    struct Done {
-        ok: bool,
-        journal_seq: u64,
-        config_version: u64,
-    }
     let journal_seq = done.journal_seq;
     app.gateway.settle_at(journal_seq).await;
-    json::ok(&Done { ok: true, journal_seq, config_version: app.gateway.look(|p| p.limits.version()) })
+    json::ok(&Changed { ok: true, journal_seq, config_version: app.gateway.look(|p| p.limits.version()) })
 }
 
 /// POST /api/limits

@@ -4,6 +4,7 @@ mod access;
 mod audit;
 mod auth;
 mod body;
+mod config;
 mod gate;
 mod guard;
 mod json;
@@ -11,6 +12,7 @@ mod lease;
 mod limits;
 mod listener;
 mod metrics;
+mod openapi;
 mod operate;
 mod orders;
 mod page;
@@ -23,7 +25,7 @@ mod trail;
 
 use std::collections::HashSet;
 use std::path::PathBuf;
-use std::sync::{Arc, LazyLock};
+use std::sync::{Arc, LazyLock, RwLock};
 use std::time::{Duration, Instant};
 
 use axum::Router;
@@ -44,6 +46,7 @@ use stream::Streams;
 pub use access::{Access, Peer};
 pub use body::MAX_BODY_BYTES;
 pub use listener::{MAX_CONNECTIONS, serve};
+pub use openapi::statuses;
 pub use routes::{Row, rows};
 pub use stream::MAX_STREAMS;
 pub use trail::identify;
@@ -61,7 +64,8 @@ pub struct App {
     counters_path: PathBuf,
     socket: PathBuf,
     market_source: String,
-    market_symbol: Option<String>,
+    /// The configured one, until somebody chooses another.
+    market_symbol: RwLock<Option<String>>,
     audit: AuditLog,
     audit_queries: Arc<Semaphore>,
     refusals: trail::Refusals,
@@ -107,7 +111,7 @@ impl App {
                 counters_path: config.counters_path,
                 socket: config.socket,
                 market_source: config.market_source,
-                market_symbol: config.market_symbol,
+                market_symbol: RwLock::new(config.market_symbol),
                 audit: config.audit,
                 audit_queries: Arc::new(Semaphore::new(audit::MAX_QUERIES)),
                 refusals: trail::Refusals::default(),

@@ -8,6 +8,7 @@ use axum::http::{Request, Response};
 use ringfence_ipc::handshake::ControlDone;
 use ringfence_ipc::reason::Mode;
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::App;
 use super::body::Fields;
@@ -18,29 +19,30 @@ use crate::gateway::operate;
 
 /// What `/api/mode` may set.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Wanted {
+pub(super) enum Wanted {
     Mode(Mode),
     Halt,
 }
 
-const MODES: [(&str, Wanted); 4] = [
+pub(super) const MODES: [(&str, Wanted); 4] = [
     ("ALLOW_ALL", Wanted::Mode(Mode::AllowAll)),
     ("CANCEL_ONLY", Wanted::Mode(Mode::CancelOnly)),
     ("REJECT_ALL", Wanted::Mode(Mode::RejectAll)),
     ("HALT", Wanted::Halt),
 ];
 
+#[derive(Serialize, ToSchema)]
+pub(super) struct Acted {
+    ok: bool,
+    journal_seq: u64,
+    orders: u32,
+    guard: GuardBody,
+}
+
 /// What came of an act, and what passes now.
 async fn done(app: &App, done: ControlDone) -> Response<Body> {
-    #[derive(Serialize)]
-    struct Done {
-        ok: bool,
-        journal_seq: u64,
-        orders: u32,
-        guard: GuardBody,
-    }
     app.gateway.settle_at(done.journal_seq).await;
-    json::ok(&Done {
+    json::ok(&Acted {
         ok: true,
         journal_seq: done.journal_seq,
         orders: done.cancelling,
@@ -88,18 +90,19 @@ pub async fn get_mode(State(app): State<Arc<App>>) -> Response<Body> {
     json::ok(&app.gateway.guard())
 }
 
+#[derive(Serialize, ToSchema)]
+pub(super) struct SweptBody {
+    ok: bool,
+    strategies: usize,
+    orders: u32,
+    journal_seq: u64,
+}
+
 /// POST /api/cancel_all
 pub async fn cancel_all(
     State(app): State<Arc<App>>,
     request: Request<Body>,
 ) -> Result<Response<Body>, Problem> {
-    #[derive(Serialize)]
-    struct SweptBody {
-        ok: bool,
-        strategies: usize,
-        orders: u32,
-        journal_seq: u64,
-    }
     let fields = Fields::read(request).await?;
     let (strategy, symbol) = (fields.number("strategy_id")?, fields.text("symbol")?);
     let swept = operate::cancel_all(&app.gateway, strategy, symbol, fields.text("reason")?).await?;

@@ -8,6 +8,7 @@ use axum::http::{Request, Response, Uri};
 use ringfence_ipc::msg::{OrderType, Side, Tif};
 use serde::Serialize;
 use serde_json::value::RawValue;
+use utoipa::ToSchema;
 
 use super::App;
 use super::body::Fields;
@@ -16,12 +17,13 @@ use super::problem::Problem;
 use crate::gateway::events::{OrderStateBody, outcome_name, reason_name, venue_order_id};
 use crate::gateway::orders::{self, OrderError, OrderRequest, Placed};
 
-const SIDES: [(&str, Side); 2] = [("BUY", Side::Buy), ("SELL", Side::Sell)];
-const TYPES: [(&str, OrderType); 2] = [("LIMIT", OrderType::Limit), ("MARKET", OrderType::Market)];
-const TIFS: [(&str, Tif); 4] = [("GTC", Tif::Gtc), ("IOC", Tif::Ioc), ("FOK", Tif::Fok), ("DAY", Tif::Day)];
+pub(super) const SIDES: [(&str, Side); 2] = [("BUY", Side::Buy), ("SELL", Side::Sell)];
+pub(super) const TYPES: [(&str, OrderType); 2] = [("LIMIT", OrderType::Limit), ("MARKET", OrderType::Market)];
+pub(super) const TIFS: [(&str, Tif); 4] =
+    [("GTC", Tif::Gtc), ("IOC", Tif::Ioc), ("FOK", Tif::Fok), ("DAY", Tif::Day)];
 
-#[derive(Serialize)]
-struct PlacedBody<'a> {
+#[derive(Serialize, ToSchema)]
+pub(super) struct PlacedBody<'a> {
     ok: bool,
     client_order_id: &'a str,
     venue_order_id: Option<String>,
@@ -29,7 +31,7 @@ struct PlacedBody<'a> {
     duplicate: bool,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 struct DecisionBody {
     outcome: &'static str,
     reason: Option<&'static str>,
@@ -102,12 +104,14 @@ pub async fn cancel(State(app): State<Arc<App>>, request: Request<Body>) -> Resu
     Ok(placed(&orders::cancel(&app.gateway, id).await?))
 }
 
+#[derive(Serialize, ToSchema)]
+pub(super) struct Recent {
+    #[schema(value_type = Vec<Object>)]
+    items: Vec<Box<RawValue>>,
+}
+
 /// GET /api/orders
 pub async fn recent(State(app): State<Arc<App>>) -> Response<Body> {
-    #[derive(Serialize)]
-    struct Recent {
-        items: Vec<Box<RawValue>>,
-    }
     let items = app
         .gateway
         .look(|p| p.recent().filter_map(|event| RawValue::from_string(event.json.clone()).ok()).collect());

@@ -11,6 +11,9 @@ const SCRIPT: &str = include_str!("../../assets/app.js");
 const CHART: &str = include_str!("../../assets/chart.js");
 const LOGIN: &str = include_str!("../../assets/login.js");
 const STYLE: &str = include_str!("../../assets/style.css");
+const DOCS: &str = include_str!("../../assets/docs.html");
+const DOCS_SCRIPT: &str = include_str!("../../assets/docs.js");
+const DOCS_STYLE: &str = include_str!("../../assets/docs.css");
 const ICON: &str = include_str!("../../assets/icon.svg");
 
 fn asset(content_type: &'static str, text: &'static str) -> Response<Body> {
@@ -49,6 +52,21 @@ pub async fn style() -> Response<Body> {
 /// GET /icon.svg
 pub async fn icon() -> Response<Body> {
     asset("image/svg+xml", ICON)
+}
+
+/// GET /docs
+pub async fn docs() -> Response<Body> {
+    asset("text/html; charset=utf-8", DOCS)
+}
+
+/// GET /docs.js
+pub async fn docs_script() -> Response<Body> {
+    asset("text/javascript; charset=utf-8", DOCS_SCRIPT)
+}
+
+/// GET /docs.css
+pub async fn docs_style() -> Response<Body> {
+    asset("text/css; charset=utf-8", DOCS_STYLE)
 }
 
 /// Everything else: unknown API paths are JSON errors, the rest is the page.

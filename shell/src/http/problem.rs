@@ -7,6 +7,7 @@ use ringfence_ipc::handshake::ControlRefusal;
 use ringfence_ipc::reason::{LimitId, Reason};
 use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
+use utoipa::ToSchema;
 
 use super::json;
 use crate::auth::AuthError;
@@ -198,8 +199,8 @@ impl From<OrderError> for Problem {
     }
 }
 
-#[derive(Serialize)]
-struct RefusedDetails<'a> {
+#[derive(Serialize, ToSchema)]
+pub(super) struct RefusedDetails<'a> {
     reason: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     limit_id: Option<&'static str>,

@@ -6,10 +6,12 @@ use axum::body::Body;
 use axum::extract::State;
 use axum::http::{Response, StatusCode, Uri};
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::App;
 use super::audit;
 use super::body::Fields;
+use super::config;
 use super::json;
 use super::problem::Problem;
 use crate::gateway::account;
@@ -17,23 +19,21 @@ use crate::gateway::exact::Exact;
 use crate::gateway::guarding::GuardBody;
 
 const PAGE_BYTES: u64 = 4096;
-/// The paper venue, as the HTTP contract names it.
-const EXECUTION_MODE: &str = "sim_engine";
 
 /// GET /health: the process lives.
 pub async fn alive() -> Response<Body> {
-    json::raw(StatusCode::OK, br#"{"ok":true}"#.to_vec())
+    json::ok(&json::Done { ok: true })
 }
 
-#[derive(Serialize)]
-struct Health {
+#[derive(Serialize, ToSchema)]
+pub(super) struct Health {
     ok: bool,
     engine: Engine,
     stores: Stores,
     memory_bytes: u64,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 struct Engine {
     connected: bool,
     mode: &'static str,
@@ -41,13 +41,13 @@ struct Engine {
     guard: GuardBody,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 struct Stores {
     projection: ProjectionHealth,
     audit: audit::Health,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 struct ProjectionHealth {
     caught_up: bool,
     position: u64,
@@ -75,14 +75,15 @@ pub async fn health(State(app): State<Arc<App>>) -> Response<Body> {
     json::response(status, &Health { ok: connected, engine, stores, memory_bytes })
 }
 
+#[derive(Serialize, ToSchema)]
+pub(super) struct Ping {
+    ok: bool,
+    execution_mode: &'static str,
+}
+
 /// GET /api/execution/ping: whether the venue's gate answers.
 pub async fn ping(State(app): State<Arc<App>>) -> Response<Body> {
-    #[derive(Serialize)]
-    struct Ping {
-        ok: bool,
-        execution_mode: &'static str,
-    }
-    json::ok(&Ping { ok: app.gateway.gate.is_connected(), execution_mode: EXECUTION_MODE })
+    json::ok(&Ping { ok: app.gateway.gate.is_connected(), execution_mode: config::EXECUTION_MODE })
 }
 
 /// Memory of this process's own, bytes; 0 where the kernel does not tell. Pages of the gate's shared memory that are
@@ -94,38 +95,12 @@ pub fn own_memory_bytes() -> u64 {
     resident.saturating_sub(shared) * PAGE_BYTES
 }
 
-/// GET /api/config
-pub async fn config(State(app): State<Arc<App>>) -> Response<Body> {
-    #[derive(Serialize)]
-    struct Config<'a> {
-        market_source: &'a str,
-        market_symbol: Option<String>,
-        execution_mode: &'static str,
-        auth_enabled: bool,
-        account: u16,
-        strategy: &'a str,
-    }
-    json::ok(&Config {
-        market_source: &app.market_source,
-        market_symbol: default_symbol(&app),
-        execution_mode: EXECUTION_MODE,
-        auth_enabled: app.auth.is_some(),
-        account: app.gateway.settings.account,
-        strategy: &app.gateway.settings.manual_strategy,
-    })
-}
-
-fn default_symbol(app: &App) -> Option<String> {
-    let first = || app.gateway.look(|p| p.names.symbols().next().map(|(_, s)| s.name().to_owned()));
-    app.market_symbol.clone().or_else(first)
-}
-
 /// GET /api/market[?symbol=]
 pub async fn market(State(app): State<Arc<App>>, uri: Uri) -> Result<Response<Body>, Problem> {
     let fields = Fields::from_query(uri.query())?;
     let name = match fields.text("symbol")? {
         Some(name) => name.to_ascii_uppercase(),
-        None => default_symbol(&app).ok_or_else(no_symbol)?,
+        None => config::default_symbol(&app).ok_or_else(no_symbol)?,
     };
     let symbol = app.gateway.look(|p| p.names.find_symbol(&name).map(|(id, symbol)| (id, *symbol)));
     let (id, symbol) = symbol.ok_or_else(no_symbol)?;
@@ -136,20 +111,22 @@ fn no_symbol() -> Problem {
     Problem::new(StatusCode::NOT_FOUND, "not_found", "the gate has no such symbol")
 }
 
+#[derive(Serialize, ToSchema)]
+struct SymbolBody {
+    symbol: String,
+    tick: Exact,
+    lot: Exact,
+    price_scale: u8,
+    qty_scale: u8,
+}
+
+#[derive(Serialize, ToSchema)]
+pub(super) struct Symbols {
+    items: Vec<SymbolBody>,
+}
+
 /// GET /api/symbols
 pub async fn symbols(State(app): State<Arc<App>>) -> Response<Body> {
-    #[derive(Serialize)]
-    struct SymbolBody {
-        symbol: String,
-        tick: Exact,
-        lot: Exact,
-        price_scale: u8,
-        qty_scale: u8,
-    }
-    #[derive(Serialize)]
-    struct Symbols {
-        items: Vec<SymbolBody>,
-    }
     let items = app.gateway.look(|p| {
         let body = |(_, s): (u16, &ringfence_ipc::symbol::Symbol)| SymbolBody {
             symbol: s.name().to_owned(),

@@ -10,7 +10,9 @@ use axum::middleware::from_fn_with_state;
 use axum::routing::{MethodRouter, delete, get, post};
 
 use super::access::{self, Access, Bucket};
-use super::{App, audit, auth, gate, limits, metrics, operate, orders, page, read, reconcile, stream};
+use super::{
+    App, audit, auth, config, gate, limits, metrics, openapi, operate, orders, page, read, reconcile, stream,
+};
 use crate::auth::permission::{Permission as P, Permissions};
 
 /// One route.
@@ -61,10 +63,15 @@ pub fn rows() -> Vec<Row> {
         Row::get("/style.css", Public, page::style),
         Row::get("/icon.svg", Public, page::icon),
         Row::get("/favicon.ico", Public, page::icon),
+        Row::get("/docs", Public, page::docs),
+        Row::get("/docs.js", Public, page::docs_script),
+        Row::get("/docs.css", Public, page::docs_style),
+        Row::get("/openapi.json", Public, openapi::serve),
         Row::get("/health", Public, read::alive),
         Row::get("/api/health", Public, read::health),
         Row::get("/metrics", Metrics, metrics::metrics),
-        Row::get("/api/config", needs(P::ReadConfig), read::config),
+        Row::get("/api/config", needs(P::ReadConfig), config::config),
+        Row::post("/api/config", needs(P::AdminConfig), config::change),
         Row::post("/api/config/reload", needs(P::AdminConfig), limits::reload),
         Row::get("/api/symbols", needs(P::ReadMarket), read::symbols),
         Row::get("/api/market", needs(P::ReadMarket), read::market),

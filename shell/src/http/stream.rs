@@ -71,6 +71,8 @@ impl Drop for Counted {
 /// Where to begin: `?last_id=` before `Last-Event-ID`; `?snapshot=1` asks for everything when neither is there.
 fn start(uri: &Uri, headers: &HeaderMap) -> Result<Option<Start>, Problem> {
     let fields = Fields::from_query(uri.query())?;
+    // A bad field is refused whether another one wins or not.
+    let snapshot = fields.text("snapshot")?.is_some();
     if let Some(text) = fields.number("last_id")? {
         let bad = |_| Problem::field("bad_params", "last_id", "last_id must be the id of an event");
         return Ok(Some(Start::After(text.parse().map_err(bad)?)));
@@ -80,7 +82,7 @@ fn start(uri: &Uri, headers: &HeaderMap) -> Result<Option<Start>, Problem> {
         let id = value.to_str().ok().and_then(|text| text.trim().parse().ok());
         return Ok(Some(Start::After(id.unwrap_or(u64::MAX))));
     }
-    Ok(if fields.text("snapshot")?.is_some() { None } else { Some(Start::Live) })
+    Ok(if snapshot { None } else { Some(Start::Live) })
 }
 
 /// GET /api/stream

@@ -80,6 +80,9 @@ const ASKED: &[&str] = &[
     "role",
     "name",
     "key_id",
+    "market_source",
+    "market_symbol",
+    "execution_mode",
 ];
 /// Fields of answers that are copied, and those inside of `decision` and `details`.
 const ANSWERED: &[&str] = &[

@@ -156,6 +156,11 @@ impl Answer {
         self.head.lines().find(|line| find(line)).and_then(|line| line.split_once(": ")).map(|(_, v)| v)
     }
 
+    /// Which field was bad, if one was.
+    pub fn field_or_none(&self) -> Option<String> {
+        self.json()["details"]["field"].as_str().map(str::to_owned)
+    }
+
     pub fn field(&self) -> String {
         self.json()["details"]["field"].as_str().unwrap_or("?").to_owned()
     }
@@ -184,6 +189,11 @@ impl Shell {
         let (head, body) =
             text.split_once("\r\n\r\n").unwrap_or_else(|| panic!("no answer to {method} {path}"));
         let status = head.split(' ').nth(1).unwrap().parse().unwrap();
+        // Whatever a test provokes: no route answers what its document does not have.
+        let route = path.split('?').next().unwrap_or(path);
+        if let Some(told) = http::statuses(method, route) {
+            assert!(told.contains(&status), "{method} {path} is not said to answer {status}: {body}");
+        }
         Answer { status, head: head.to_owned(), body: body.to_owned() }
     }
 

@@ -8,6 +8,7 @@ mod auth;
 mod checkpoints;
 mod config;
 mod g12_lives;
+mod g14_openapi;
 mod g17_memory;
 mod g5_crowd;
 mod g8_decoders;

@@ -5,6 +5,7 @@
 
 mod bench;
 mod fuzz;
+mod schemathesis;
 mod soak;
 mod step;
 mod tally;

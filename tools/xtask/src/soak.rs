@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 use std::time::Instant;
 
+use crate::schemathesis;
 use crate::step::{Step, built};
 use crate::tally::Tally;
 
@@ -126,6 +127,13 @@ const ROWS: &[Row] = &[
         sizes: &[("RINGFENCE_AUTH_KILLS", "40")],
     },
     Row {
+        goal: "G14",
+        package: "ringfence-tests",
+        target: SYSTEM,
+        filter: "g14_",
+        sizes: &[("RINGFENCE_G14_EXAMPLES", "100")],
+    },
+    Row {
         goal: "G17",
         package: "ringfence-tests",
         target: SYSTEM,
@@ -181,6 +189,12 @@ impl Row {
         // One after another: most of these want both CPUs.
         args.extend([self.filter, "--", "--show-output", "--test-threads=1"]);
         let mut step = Step::cargo(self.goal, &args).env("RINGFENCE_BIN", binary);
+        if self.goal == "G14" {
+            match schemathesis::installed() {
+                Ok(program) => step = step.env(schemathesis::VARIABLE, &program),
+                Err(why) => return tally.skip(&format!("{}: {why}", self.described())),
+            }
+        }
         for (name, value) in self.sizes {
             step = step.env(name, value);
         }

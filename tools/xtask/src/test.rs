@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::process::ExitCode;
 
+use crate::schemathesis;
 use crate::step::{Step, built};
 use crate::tally::Tally;
 
@@ -37,7 +38,13 @@ fn cargo_tests(tally: &mut Tally) {
     let binary = built("release", "ringfence");
     // --show-output lets a test that cannot run here say so.
     let args = ["test", "--release", "--workspace", "--no-fail-fast", "--", "--show-output"];
-    counted(&Step::cargo("cargo tests", &args).env("RINGFENCE_BIN", &binary), tally);
+    let mut step = Step::cargo("cargo tests", &args).env("RINGFENCE_BIN", &binary);
+    // Without it the tests that need it say that they were skipped; why stands beside them at the end.
+    match schemathesis::installed() {
+        Ok(program) => step = step.env(schemathesis::VARIABLE, &program),
+        Err(why) => tally.skip(&why),
+    }
+    counted(&step, tally);
 }
 
 /// The rings under loom's scheduler. `--cfg loom` changes every crate, so it builds apart; RUSTFLAGS replaces the
