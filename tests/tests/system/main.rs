@@ -26,3 +26,4 @@ mod power;
 mod reconcile;
 mod recording;
 mod supervisor;
+mod venue;
