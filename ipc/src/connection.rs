@@ -11,8 +11,8 @@ use crate::cache::CacheView;
 use crate::clock::Clock;
 use crate::handshake::socket::{self, Received, SocketError};
 use crate::handshake::{
-    ControlDone, ControlRefusal, ControlRequest, HandedOutMark, Hello, NodeRefusal, NodeRequest, Packet, RefusalCode, Role,
-    SnapshotPart, Ticket, Welcome,
+    ControlDone, ControlRefusal, ControlRequest, HandedOutMark, Hello, NodeRefusal, NodeRequest, Packet,
+    RefusalCode, Role, SnapshotPart, Ticket, Welcome,
 };
 use crate::layout::{self, LAYOUT_HASH, PROTOCOL_MAJOR, PROTOCOL_MINOR, Parking};
 use crate::market::MarketReader;

@@ -126,6 +126,7 @@ impl VenueClient {
     /// # Errors
     /// The last [`AttachError`] after `patience`.
     pub fn reattach(&mut self, patience: Duration) -> Result<(), AttachError> {
+        self.connection.hang_up();
         // What a gate booked before its end counts, also what it said last.
         let _ = self.forget_booked();
         let resume = Some((self.connection.welcome.ticket, 0));

@@ -399,12 +399,14 @@ impl CoreConfig {
         }
         if self.venue == VenueKind::External && self.lockstep.is_some() {
             return Err(ConfigError::Value(
-                "venue = \"external\" does not work in lockstep, where the tape is the clock: use paper".into(),
+                "venue = \"external\" does not work in lockstep, where the tape is the clock: use paper"
+                    .into(),
             ));
         }
         if self.venue == VenueKind::External && !self.clients.iter().any(|c| c.role() == Some(Role::Venue)) {
             return Err(ConfigError::Value(
-                "venue = \"external\" needs a [[client]] with role = \"venue\": say who its adapter is".into(),
+                "venue = \"external\" needs a [[client]] with role = \"venue\": say who its adapter is"
+                    .into(),
             ));
         }
         self.cache.check()

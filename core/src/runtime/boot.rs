@@ -52,7 +52,8 @@ pub(super) fn boot(config: &CoreConfig) -> Result<Booted, CoreError> {
     let epoch = gate.epoch().checked_add(1).ok_or(CoreError::Epochs)?;
     let (writer, archiver) = opened.start(epoch)?;
     let clock = Clock::start(past.last_ns + 1);
-    let mut registry = Registry::new(&config.clients, capacity.max_strategies, config.venue == VenueKind::External)?;
+    let mut registry =
+        Registry::new(&config.clients, capacity.max_strategies, config.venue == VenueKind::External)?;
     for (id, account, name) in gate.strategies() {
         registry.recover_strategy(&strategy_record(name, id, account, 0));
     }

@@ -348,7 +348,8 @@ impl Loop {
         mark: HandedOutMark,
     ) -> Result<(), super::registry::Refusal> {
         let Some(Some(peer)) = self.peers.get_mut(at) else { return Ok(()) };
-        let lived = mark.epoch <= self.control.setup.epoch && mark.order_id >> SEQUENCE_BITS <= mark.epoch.into();
+        let lived =
+            mark.epoch <= self.control.setup.epoch && mark.order_id >> SEQUENCE_BITS <= mark.epoch.into();
         let welcome = peer.role == Role::Venue && pending.resumes && pending.mark.is_none() && lived;
         pending.mark = Some(mark.order_id);
         peer.stage = Stage::Mapped(pending);
@@ -459,7 +460,10 @@ impl Loop {
         info!(client = peer.client, role = ?peer.role, "client gone");
         self.mail.push_back(ToGate::Detach { client: peer.client });
         if peer.role == Role::Venue {
-            warn!(client = peer.client, "the venue is lost: only cancels pass until its adapter attaches again");
+            warn!(
+                client = peer.client,
+                "the venue is lost: only cancels pass until its adapter attaches again"
+            );
         }
         if peer.role == Role::Feed
             && let Some(to_paper) = &self.control.to_paper

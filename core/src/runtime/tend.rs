@@ -163,9 +163,8 @@ impl Reactor {
     /// Waits at the first order that is UNKNOWN; behind the last one the venue opens.
     fn await_answers(&mut self, next: u32) {
         let end = (next + SLOTS_PER_PASS).min(self.gate.order_slots());
-        let unknown = |slot: &u32| {
-            self.gate.open_at(*slot).is_some_and(|(_, state)| state == OrderState::Unknown)
-        };
+        let unknown =
+            |slot: &u32| self.gate.open_at(*slot).is_some_and(|(_, state)| state == OrderState::Unknown);
         if let Some(slot) = (next..end).find(unknown) {
             return self.venue_at(Stage::Asking { next: slot });
         }

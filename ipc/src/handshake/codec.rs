@@ -363,9 +363,7 @@ impl<'a> Reader<'a> {
 mod tests {
     use super::*;
     use crate::cache::NodeSpec;
-    use crate::handshake::{
-        SNAPSHOT_LINES_PER_PACKET, SnapshotEnd, SnapshotLine, VenueOrder, VenuePosition,
-    };
+    use crate::handshake::{SNAPSHOT_LINES_PER_PACKET, SnapshotEnd, SnapshotLine, VenueOrder, VenuePosition};
     use crate::journal::Note;
     use crate::msg::{OrderState, Side};
     use crate::reason::{Mode, Scope};

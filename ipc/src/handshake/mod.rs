@@ -30,7 +30,8 @@ pub use codec::{HandshakeError, MAX_BELLS, MAX_PACKET_BYTES, MISSED_PER_PACKET, 
 pub use control::{ControlDone, ControlRefusal, ControlRequest};
 pub use node::{NodeRefusal, NodeRequest};
 pub use venue::{
-    HandedOutMark, SNAPSHOT_LINES_PER_PACKET, SnapshotEnd, SnapshotLine, SnapshotPart, VenueOrder, VenuePosition,
+    HandedOutMark, SNAPSHOT_LINES_PER_PACKET, SnapshotEnd, SnapshotLine, SnapshotPart, VenueOrder,
+    VenuePosition,
 };
 
 use crate::msg::{AccountId, StrategyId};

@@ -79,7 +79,9 @@ impl Loop {
         let adapter = self.control.asks_adapter;
         let attached = |peer: &Peer| peer.role == Role::Venue && matches!(peer.stage, Stage::Active);
         if adapter && !self.peers.iter().flatten().any(attached) {
-            return Err("no adapter is attached: start it, or give the venue's snapshot with --venue FILE".into());
+            return Err(
+                "no adapter is attached: start it, or give the venue's snapshot with --venue FILE".into()
+            );
         }
         if !adapter && self.control.to_paper.is_none() {
             return Err("this gate's venue cannot be asked (null venue, or lockstep): give its snapshot with --venue \
