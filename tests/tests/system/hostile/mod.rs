@@ -4,6 +4,7 @@ mod conversation;
 mod identity;
 mod nodes;
 mod rings;
+mod venue;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
