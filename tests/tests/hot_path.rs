@@ -273,6 +273,8 @@ fn quiet_with(venue: VenueKind, intents: u64) {
     let world = World::new(|config| {
         (config.wait, config.venue) = (Wait::Spin, venue);
         config.clients.push(anybody("venue"));
+        // Every open order's report finds room, however late the strategy reads it.
+        config.capacity.events_slots = 1 << 14;
         config.journal.hot_bytes = 64 << 20;
         config.journal.segment_bytes = 64 << 20;
         config.strategies[0].limits.max_order_qty = Some("10".into());

@@ -59,6 +59,8 @@ pub(super) struct Link {
     pub until: OrderId,
     /// The snapshot that was asked for and whose mark has not come; 0: none.
     asked: u64,
+    /// It is gone: its ring is read up to here at most; 0: it is there.
+    drain_to: u64,
     /// It must go.
     pub fault: Option<PortFault>,
 }
@@ -101,13 +103,28 @@ impl External {
     pub fn attach(&mut self, port: Box<ClientPort>, mark: Option<OrderId>) {
         let until = self.pushed;
         let handed_out = mark.map_or(HandedOut::Unknown, HandedOut::UpTo);
-        let mut link = Link { port, handed_out, until, asked: 0, fault: None };
+        let mut link = Link { port, handed_out, until, asked: 0, drain_to: 0, fault: None };
         if mark.is_none() {
             self.since = until + 1;
             link.call(VenueCall::Begin { known: until });
         }
         self.link = Some(link);
         self.stage = Stage::Settling { next: 0 };
+    }
+
+    /// The adapter, if it is this client, is given nothing more, and read to its end: a ring's worth at most, because
+    /// who closed its socket may still write.
+    pub fn drain(&mut self, client: u64) {
+        if let Some(link) = self.link.as_mut().filter(|link| link.port.client == client) {
+            link.port.draining = true;
+            link.drain_to = link.port.intents.position() + link.port.intents.capacity();
+        }
+    }
+
+    /// Whether the adapter was to be drained and is.
+    pub fn is_drained(&mut self) -> bool {
+        let Some(link) = self.link.as_ref().filter(|link| link.port.draining) else { return false };
+        link.port.intents.position() >= link.drain_to || !self.has_reports()
     }
 
     /// Takes the adapter away; what its orders are is to be found out.

@@ -384,6 +384,9 @@ impl Core {
         let gate = spawn_gate(reactor, reentry, waiter, &config, on_gate_thread)?;
         let control = spawn("ringfence-ctl", move || control.run())?;
         info!(epoch, socket = %config.socket_path().display(), "gate is running");
+        if config.venue == VenueKind::External {
+            info!("only cancels pass until the venue's adapter attaches");
+        }
         Ok(Self {
             stop,
             reload,

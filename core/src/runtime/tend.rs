@@ -36,12 +36,10 @@ impl Reactor {
         self.mail_out(FromGate::Attached { client, position }, position);
     }
 
-    /// The adapter, if it is this client, is given nothing more, and read to its end.
+    /// The client is gone: if it was the adapter, that is read to its end.
     pub fn detach_venue(&mut self, client: u64) {
-        if let VenuePort::External(venue) = &mut self.venue
-            && let Some(link) = venue.link.as_mut().filter(|link| link.port.client == client)
-        {
-            link.port.draining = true;
+        if let VenuePort::External(venue) = &mut self.venue {
+            venue.drain(client);
         }
     }
 
@@ -56,8 +54,9 @@ impl Reactor {
     fn tend_slowly(&mut self) -> bool {
         self.lose_unsent();
         let VenuePort::External(venue) = &mut self.venue else { return false };
+        let before = venue.stage;
         self.counters.add(Counter::MalformedMessages, std::mem::take(&mut venue.malformed));
-        let drained = venue.link.as_ref().is_some_and(|link| link.port.draining) && !venue.has_reports();
+        let drained = venue.is_drained();
         let fault = venue.link.as_ref().and_then(|link| link.fault);
         if drained || fault.is_some() {
             self.retire_venue(fault);
@@ -69,7 +68,8 @@ impl Reactor {
             Stage::Asking { next } => self.await_answers(next),
             Stage::Lost | Stage::Open => {}
         }
-        true
+        // A walk that waits, for room or for an answer, keeps nobody awake.
+        matches!(&self.venue, VenuePort::External(venue) if venue.stage != before)
     }
 
     /// The adapter's port goes back to the control thread. Waits while the outbox is full.
@@ -185,8 +185,10 @@ impl Reactor {
 
     /// Brings the gauge up to date.
     pub fn show_venue(&self) {
-        if let VenuePort::External(venue) = &self.venue {
-            self.counters.set(Counter::VenueState, venue.stage.number());
-        }
+        let state = match &self.venue {
+            VenuePort::External(venue) => venue.stage.number(),
+            _ => 0,
+        };
+        self.counters.set(Counter::VenueState, state);
     }
 }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use ringfence_core::config::VenueKind;
+use ringfence_core::config::{Tier, VenueKind};
 use ringfence_core::reconcile::view_at;
 use ringfence_ipc::client::{AttachOptions, Client, Event, SubmitError};
 use ringfence_ipc::counters::Counter;
@@ -135,9 +135,11 @@ enum Kill {
     Both,
 }
 
-fn lives_through(kill: Kill, seed: u64) {
+fn lives_through(kill: Kill, seed: u64, tier: Tier) {
     let _cpus = both_cpus();
-    let world = world();
+    let mut world = world();
+    world.config.journal.tier = tier;
+    world.save();
     let mut core = Some(world.start_ready());
     let mut venue = Some(start_venue(&world, seed));
     await_state(&world, OPEN);
@@ -177,17 +179,27 @@ fn lives_through(kill: Kill, seed: u64) {
 
 #[test]
 fn the_gate_is_killed_and_its_adapter_lives_on() {
-    lives_through(Kill::Gate, 1);
+    lives_through(Kill::Gate, 1, Tier::Process);
 }
 
 #[test]
 fn the_adapter_is_killed_and_the_gate_lives_on() {
-    lives_through(Kill::Adapter, 2);
+    lives_through(Kill::Adapter, 2, Tier::Process);
 }
 
 #[test]
 fn both_are_killed() {
-    lives_through(Kill::Both, 3);
+    lives_through(Kill::Both, 3, Tier::Process);
+}
+
+#[test]
+fn the_gate_is_killed_while_commands_wait_for_the_disk() {
+    lives_through(Kill::Gate, 4, Tier::Power);
+}
+
+#[test]
+fn the_adapter_is_killed_while_commands_wait_for_the_disk() {
+    lives_through(Kill::Adapter, 5, Tier::Power);
 }
 
 /// A strategy and what it was told.

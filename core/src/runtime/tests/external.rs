@@ -315,3 +315,19 @@ fn the_room_of_a_venue_is_looked_at_before_a_decision_and_a_part_is_kept_for_can
     assert_eq!(adapter.commands().len(), ids.len() + 1, "every order and the cancel, nothing lost");
     assert_eq!(buyer.buy(&mut stage).outcome, Outcome::Accepted, "read, there is room again");
 }
+
+#[test]
+fn an_adapter_that_is_gone_and_writes_on_is_read_a_rings_worth() {
+    let mut stage = stage();
+    let mut adapter = Adapter::of(stage.attach_adapter(None));
+    stage.passes_until(Venue::Open);
+    assert!(stage.to_gate.push(ToGate::Detach { client: adapter.client }).is_ok());
+    let gone = (0..INTENTS).any(|_| {
+        while adapter.reports.has_room(2) == Ok(true) {
+            adapter.say(ReportKind::Accepted, NOBODYS);
+        }
+        stage.reactor.pass();
+        stage.venue().link.is_none()
+    });
+    assert!(gone, "it never ends by itself");
+}
