@@ -11,8 +11,8 @@ use crate::cache::CacheView;
 use crate::clock::Clock;
 use crate::handshake::socket::{self, Received, SocketError};
 use crate::handshake::{
-    ControlDone, ControlRefusal, ControlRequest, Hello, NodeRefusal, NodeRequest, Packet, RefusalCode, Role,
-    Ticket, Welcome,
+    ControlDone, ControlRefusal, ControlRequest, HandedOutMark, Hello, NodeRefusal, NodeRequest, Packet,
+    RefusalCode, Role, SnapshotPart, Ticket, Welcome,
 };
 use crate::layout::{self, LAYOUT_HASH, PROTOCOL_MAJOR, PROTOCOL_MINOR, Parking};
 use crate::market::MarketReader;
@@ -142,6 +142,15 @@ pub(crate) struct Connection {
 impl Connection {
     /// The whole handshake. `resume` carries the ticket and last journal position of an earlier attachment.
     pub(crate) fn open(options: &AttachOptions, resume: Option<(Ticket, u64)>) -> Result<Self, AttachError> {
+        Self::open_as_venue(options, resume, None)
+    }
+
+    /// As [`Connection::open`], for an adapter that states what it handed out.
+    pub(crate) fn open_as_venue(
+        options: &AttachOptions,
+        resume: Option<(Ticket, u64)>,
+        handed_out: Option<HandedOutMark>,
+    ) -> Result<Self, AttachError> {
         let deadline = Instant::now() + options.timeout;
         let socket = socket::connect(&options.socket)
             .map_err(|source| AttachError::NoGate { path: options.socket.clone(), source })?;
@@ -178,6 +187,9 @@ impl Connection {
         let cache = map_peer(cache_fd, welcome.cache_bytes as usize, false)?;
         let cache = CacheView::new(cache.read_slots(0, cache.len_bytes() / SLOT_BYTES)?)?;
         let clock = Clock::from_calibration(layout::read_calibration(&events)?);
+        if let Some(mark) = handed_out {
+            socket::send(socket.as_fd(), &Packet::HandedOut(mark), &[]).map_err(SocketError::Io)?;
+        }
         socket::send(socket.as_fd(), &Packet::Mapped, &[]).map_err(SocketError::Io)?;
         let mut missed = Vec::new();
         let begins_at = loop {
@@ -214,7 +226,7 @@ impl Connection {
         match answer {
             Ok(answer) => answer,
             Err(error) => {
-                let _ = rustix::net::shutdown(&*self.socket, rustix::net::Shutdown::Both);
+                self.hang_up();
                 Err(error.into())
             }
         }
@@ -243,8 +255,18 @@ impl Connection {
                 Err(error) => break error,
             }
         };
-        let _ = rustix::net::shutdown(&*self.socket, rustix::net::Shutdown::Both);
+        self.hang_up();
         Err(broken.into())
+    }
+
+    /// Tells the control thread a part of what the venue has.
+    pub(crate) fn tell_snapshot(&self, part: SnapshotPart) -> io::Result<()> {
+        socket::send(self.socket.as_fd(), &Packet::VenueSnapshot(part), &[])
+    }
+
+    /// Ends the attachment from this side.
+    pub(crate) fn hang_up(&self) {
+        let _ = rustix::net::shutdown(&*self.socket, rustix::net::Shutdown::Both);
     }
 
     /// Asks the control thread about a node and waits for its answer: a series, or why not.
@@ -310,7 +332,7 @@ impl Bells {
 impl Drop for Connection {
     fn drop(&mut self) {
         // Wakes the watcher, which holds the other reference to the socket.
-        let _ = rustix::net::shutdown(&*self.socket, rustix::net::Shutdown::Both);
+        self.hang_up();
     }
 }
 

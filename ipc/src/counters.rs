@@ -143,6 +143,8 @@ named! {
         Overfills = 44, "overfills";
         /// Alarm: fills for an order that the gate does not know (any more): journalled, in no position.
         StrayFills = 45, "stray_fills";
+        /// Gauge: the venue in another process: 1 without an adapter, 2 asked for its orders, 3 open; 0: it is in this one.
+        VenueState = 46, "venue_state";
 
         // The control thread.
         /// Gauge: clients attached.

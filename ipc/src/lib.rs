@@ -37,5 +37,7 @@ pub mod ring;
 #[cfg(not(loom))]
 pub mod segment;
 pub mod symbol;
+#[cfg(not(loom))]
+pub mod venue;
 pub mod view;
 pub mod wake;

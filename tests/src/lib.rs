@@ -13,6 +13,7 @@ pub mod hostile;
 pub mod http;
 pub mod process;
 pub mod raw;
+pub mod venue;
 pub mod world;
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};

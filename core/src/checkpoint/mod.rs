@@ -21,6 +21,6 @@ mod tests;
 
 pub use choose::{Fault, RecoverError, Recovery, recover};
 pub use files::{keep_only, write};
-pub use recovered::{Past, Recovered, Replica, ReplicaError};
+pub use recovered::{Past, Recovered, Replica, ReplicaError, VENUE};
 pub use retention::Retention;
 pub use worker::{Plan, Worker};

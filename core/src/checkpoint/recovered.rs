@@ -11,6 +11,9 @@ use ringfence_ipc::msg::{IntentKind, OrderId, Outcome, StrategyId};
 
 use crate::gate::{ApplyError, Capacity, Gate, RestoreError};
 
+/// Stands for the venue's adapter among the strategies' tickets: strategies are numbered from 1.
+pub const VENUE: StrategyId = 0;
+
 /// What is not the gate's, but the journal's.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Past {
@@ -20,7 +23,7 @@ pub struct Past {
     pub last_ns: u64,
     /// The highest client number given so far.
     pub last_client: u64,
-    /// Digest of each strategy's newest resume ticket.
+    /// Digest of each strategy's newest resume ticket; under [`VENUE`] that of the venue's adapter.
     pub tickets: BTreeMap<StrategyId, u128>,
 }
 
@@ -31,7 +34,8 @@ impl Past {
             Record::Boot(boot) => boot.now_ns,
             Record::Attach(attach) => {
                 self.last_client = self.last_client.max(attach.client);
-                if attach.role == Role::Strategy && !attach.detached {
+                let resumes = matches!(attach.role, Role::Strategy | Role::Venue);
+                if resumes && !attach.detached {
                     self.tickets.insert(attach.strategy, attach.ticket_digest);
                 }
                 attach.now_ns

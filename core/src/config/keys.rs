@@ -152,7 +152,7 @@ pub const KEYS: &[Key] = {
         key("currency", "currency", Kind::Text, "USDT", Restart, "the unit of every amount of money"),
         key("wait", "wait", Kind::Word(&["backoff", "spin", "park"]), "backoff", Restart, "how an idle gate thread waits"),
         key("pin", "pin", count(0, 1023), "none", Restart, "CPU to pin the gate thread to"),
-        key("venue", "venue", Kind::Word(&["paper", "null"]), "paper", Restart, "where commands go"),
+        key("venue", "venue", Kind::Word(&["paper", "null", "external"]), "paper", Restart, "where commands go"),
         key("lockstep.strategies", "strategies", count(0, 64), "none", Restart, "decide in turns with the tape: strategies that must have attached before the first event"),
         key("lockstep.seed", "seed", ANY, "none", Restart, "seed of everything random in lockstep"),
         key("journal.hot_size", "hot_bytes", JOURNAL_BYTES, "256 MiB", Restart, "hot ring on tmpfs; a power of two"),

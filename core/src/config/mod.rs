@@ -63,6 +63,8 @@ pub enum VenueKind {
     Paper,
     /// Answers every order with "expired" at once; for benches.
     Null,
+    /// An adapter in another process, which attaches as `venue`.
+    External,
 }
 
 /// What a decision has survived before anybody sees it.
@@ -394,6 +396,18 @@ impl CoreConfig {
         self.strategies.iter().try_for_each(|strategy| self.entitled(strategy).map(drop))?;
         if !self.journal.hot_bytes.is_power_of_two() {
             return Err(ConfigError::Value("journal.hot_size must be a power of two".into()));
+        }
+        if self.venue == VenueKind::External && self.lockstep.is_some() {
+            return Err(ConfigError::Value(
+                "venue = \"external\" does not work in lockstep, where the tape is the clock: use paper"
+                    .into(),
+            ));
+        }
+        if self.venue == VenueKind::External && !self.clients.iter().any(|c| c.role() == Some(Role::Venue)) {
+            return Err(ConfigError::Value(
+                "venue = \"external\" needs a [[client]] with role = \"venue\": say who its adapter is"
+                    .into(),
+            ));
         }
         self.cache.check()
     }

@@ -54,6 +54,7 @@ pub use strays::StrayView;
 pub use tables::StrategyTables;
 
 pub(crate) use limits::is_legal;
+pub(crate) use orders::SEQUENCE_BITS;
 
 use ringfence_ipc::msg::{StrategyId, SymbolId, Words, key_of};
 use ringfence_ipc::reason::{LimitId, Mode, Reason};

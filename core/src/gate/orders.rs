@@ -18,7 +18,8 @@ mod saved;
 pub(super) const NIL: u32 = u32::MAX;
 /// Sequences tried before the table counts as full.
 const PROBES: u64 = 64;
-pub(super) const SEQUENCE_BITS: u32 = 48;
+/// Bits of an order id below its epoch.
+pub const SEQUENCE_BITS: u32 = 48;
 const SEQUENCE: u64 = (1 << SEQUENCE_BITS) - 1;
 
 /// Slots that are fetched for writing before their turn.

@@ -1,6 +1,6 @@
 //! What happens to open orders when the gate comes back.
 
-use ringfence_ipc::msg::{Command, CommandKind, OrderState, OrderType, Report, ReportKind, Tif};
+use ringfence_ipc::msg::{Command, CommandKind, OrderId, OrderState, OrderType, Report, ReportKind, Tif};
 use ringfence_ipc::reason::Reason;
 
 use super::Gate;
@@ -33,16 +33,58 @@ impl Gate {
         for order in &open {
             let slot = self.orders.slot_of(order.id);
             self.orders.at_mut(slot).marks &= !mark::CANCEL_QUEUED;
-            let answered = order.has(mark::ACKED) || order.state == OrderState::Unknown;
-            match handed_out {
-                HandedOut::Forgotten => self.reenter(order, now_ns, &mut out),
-                HandedOut::UpTo(mark) if !answered && order.id > mark => {
-                    self.own_report(order, ReportKind::LostBeforeSend, now_ns, &mut out);
-                }
-                HandedOut::UpTo(_) | HandedOut::Unknown => self.reconcile(order, now_ns, &mut out),
-            }
+            self.settle_order(slot, handed_out, OrderId::MAX, now_ns, &mut out);
         }
         out
+    }
+
+    /// As [`Gate::reenter_commands`], for the order in one slot, if it is open; and for a gate that lived on while its
+    /// venue was away: from order `since` on the mark is that of the only venue that was ever given them, so that it
+    /// decides also for an order that became UNKNOWN when that venue was lost. A cancel that is still owed is not among
+    /// the commands. Does not allocate while `out` has room for four steps.
+    pub fn settle_order(
+        &self,
+        slot: u32,
+        handed_out: HandedOut,
+        since: OrderId,
+        now_ns: u64,
+        out: &mut Vec<Reentry>,
+    ) {
+        let order = self.orders.at(slot);
+        if !order.is_open() {
+            return;
+        }
+        let asked_before = order.state == OrderState::Unknown && order.id < since;
+        let answered = order.has(mark::ACKED) || asked_before;
+        match handed_out {
+            HandedOut::Forgotten => self.reenter(order, now_ns, out),
+            HandedOut::UpTo(mark) if !answered && order.id > mark => {
+                self.own_report(order, ReportKind::LostBeforeSend, now_ns, out);
+            }
+            HandedOut::UpTo(_) | HandedOut::Unknown => self.reconcile(order, now_ns, out),
+        }
+    }
+
+    /// The gate's own report about an open order whose venue was lost; none: its cancel is asked for, which the next
+    /// venue is told.
+    #[must_use]
+    pub fn unheard_of(&self, slot: u32) -> Option<Report> {
+        let order = self.orders.at(slot);
+        let concerned = order.is_open() && order.state != OrderState::PendingCancel;
+        (concerned && order.state != OrderState::Unknown).then(|| lost(order, ReportKind::Unknown))
+    }
+
+    /// Order slots: [`Gate::open_at`] takes those below.
+    #[must_use]
+    pub fn order_slots(&self) -> u32 {
+        self.orders.len() as u32
+    }
+
+    /// The open order in a slot, and its state.
+    #[must_use]
+    pub fn open_at(&self, slot: u32) -> Option<(OrderId, OrderState)> {
+        let order = self.orders.at(slot);
+        order.is_open().then_some((order.id, order.state))
     }
 
     /// The venue begins anew: what can work on is entered again.
@@ -69,7 +111,8 @@ impl Gate {
 
     /// The venue may know the order: it is asked, and nothing is entered.
     fn reconcile(&self, order: &Order, now_ns: u64, out: &mut Vec<Reentry>) {
-        if !order.has(mark::ACKED) {
+        // An order whose cancel is under way keeps that state: should the venue be lost again, it is asked for again.
+        if !order.has(mark::ACKED) && order.state != OrderState::PendingCancel {
             self.own_report(order, ReportKind::Unknown, now_ns, out);
         }
         let mut command = |kind, price, qty| {
@@ -79,7 +122,7 @@ impl Gate {
         if order.amend_qty != 0 {
             command(CommandKind::Amend, order.amend_price, order.amend_qty);
         }
-        if order.state == OrderState::PendingCancel {
+        if order.state == OrderState::PendingCancel && !order.has(mark::CANCEL_QUEUED) {
             command(CommandKind::Cancel, order.price, order.qty);
         }
     }

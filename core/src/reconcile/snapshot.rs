@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+pub use ringfence_ipc::handshake::{VenueOrder, VenuePosition};
 use ringfence_ipc::msg::{AccountId, Key, OrderId, OrderState, Side, SymbolId};
 use ringfence_ipc::symbol::{DecimalError, Symbol, format_scaled, parse_scaled};
 use serde::{Deserialize, Serialize};
@@ -10,40 +11,6 @@ use super::GateView;
 
 /// The largest snapshot file that is read, bytes.
 pub const MAX_SNAPSHOT_BYTES: u64 = 64 << 20;
-
-/// An order as a venue has it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct VenueOrder {
-    /// The gate's id of it.
-    pub order_id: OrderId,
-    /// Its client key, if the venue tells.
-    pub key: Option<Key>,
-    /// Its symbol.
-    pub symbol: SymbolId,
-    /// Buy or sell.
-    pub side: Side,
-    /// Scaled price; none: a market order.
-    pub price: Option<i64>,
-    /// Scaled total quantity.
-    pub qty: i64,
-    /// Scaled quantity filled.
-    pub cum_qty: i64,
-    /// Where it is in its life.
-    pub state: OrderState,
-}
-
-/// A position as a venue has it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct VenuePosition {
-    /// Whose; none: of all accounts together.
-    pub account: Option<AccountId>,
-    /// In what.
-    pub symbol: SymbolId,
-    /// Signed, scaled.
-    pub qty: i64,
-    /// Fees of its fills, 1e-8, if the venue tells.
-    pub fees_e8: Option<i128>,
-}
 
 /// A line about a symbol that the gate does not have.
 #[derive(Clone, Debug, PartialEq, Eq)]

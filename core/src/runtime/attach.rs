@@ -8,7 +8,7 @@ use ringfence_ipc::handshake::socket::PeerCredentials;
 use ringfence_ipc::handshake::{Hello, RefusalCode, Role, Ticket, Welcome};
 use ringfence_ipc::journal::{AttachRecord, StrategyRecord};
 use ringfence_ipc::layout::{self, EventsHeader, LAYOUT_HASH, PROTOCOL_MAJOR};
-use ringfence_ipc::msg::{AccountId, StrategyId};
+use ringfence_ipc::msg::{AccountId, OrderId, StrategyId};
 use ringfence_ipc::ring::{Consumer, Producer};
 use ringfence_ipc::segment::{ClientSegment, GateSegment, SegmentError};
 use tracing::warn;
@@ -50,6 +50,10 @@ pub(super) struct Pending {
     strategy: StrategyId,
     pub ticket: Ticket,
     pub resume_after: Option<u64>,
+    /// It showed the ticket of an earlier attachment.
+    pub resumes: bool,
+    /// The newest order an adapter says it was handed.
+    pub mark: Option<OrderId>,
     intents: ClientSegment,
     events: GateSegment,
     market: OwnedFd,
@@ -150,7 +154,10 @@ impl Setup {
             dead_man: hello.role == Role::Operator && hello.name == self.dead_man,
             strategy,
             ticket,
-            resume_after: hello.ticket.map(|_| hello.last_seq),
+            // An adapter missed nothing: what it was not handed is settled otherwise.
+            resume_after: hello.ticket.filter(|_| hello.role != Role::Venue).map(|_| hello.last_seq),
+            resumes: hello.ticket.is_some(),
+            mark: None,
             intents,
             events,
             market,

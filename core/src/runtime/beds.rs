@@ -28,7 +28,7 @@ impl Beds {
             let parked = Parked::new(layout::market_parked_mut(market, thread)?);
             Ok(Arc::new(Sleeper::new(parked).map_err(CoreError::Bells)?))
         };
-        let has_thread = config.venue == VenueKind::Paper && config.lockstep.is_none();
+        let has_thread = config.venue != VenueKind::Null && config.lockstep.is_none();
         Ok(Self {
             gate: Some(bed(Parking::Gate)?),
             venue: if has_thread { Some(bed(Parking::Venue)?) } else { None },

@@ -16,7 +16,9 @@ use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
 use ringfence_ipc::counters::{Counter, CountersWriter};
 use ringfence_ipc::handshake::socket::{self, PeerCredentials, Received};
-use ringfence_ipc::handshake::{ControlDone, ControlRefusal, ControlRequest, Packet, RefusalCode, Role};
+use ringfence_ipc::handshake::{
+    ControlDone, ControlRefusal, ControlRequest, HandedOutMark, Packet, RefusalCode, Role,
+};
 use ringfence_ipc::reason::Mode;
 use ringfence_ipc::ring::Fault;
 use ringfence_ipc::wake::Bell;
@@ -31,6 +33,7 @@ use super::paper_thread::ToPaper;
 use super::peer::{Peer, Stage, refuse};
 use super::registry::Registry;
 use super::switches::KILL_BY_FILE;
+use crate::gate::SEQUENCE_BITS;
 
 /// A handshake must be over within this.
 const HANDSHAKE_PATIENCE: Duration = Duration::from_secs(5);
@@ -57,6 +60,8 @@ pub(super) struct Control {
     pub to_gate: rtrb::Producer<ToGate>,
     pub from_gate: rtrb::Consumer<FromGate>,
     pub to_paper: Option<crossbeam_channel::Sender<ToPaper>>,
+    /// The venue is another process: its adapter is asked what it has.
+    pub asks_adapter: bool,
     pub paper_faults: crossbeam_channel::Receiver<(u64, Fault)>,
     /// Set from outside: stop in good order.
     pub stop: Arc<AtomicBool>,
@@ -266,8 +271,10 @@ impl Loop {
         let outcome = match (stage, packet) {
             (Stage::Hello, Packet::Hello(hello)) => self.on_hello(at, &hello),
             (Stage::Mapped(pending), Packet::Mapped) => self.on_mapped(at, *pending),
+            (Stage::Mapped(pending), Packet::HandedOut(mark)) => self.on_handed_out(at, pending, mark),
             (Stage::Active, Packet::Control(request)) => self.on_control(at, request),
             (Stage::Active, Packet::Node(request)) => self.on_node(at, request),
+            (Stage::Active, Packet::VenueSnapshot(part)) => self.on_venue_snapshot(at, part),
             (stage, _) => {
                 peer.stage = stage;
                 Err((RefusalCode::Protocol, "this packet is not expected here".to_owned()))
@@ -314,19 +321,43 @@ impl Loop {
 
     fn on_mapped(&mut self, at: usize, pending: Pending) -> Result<(), super::registry::Refusal> {
         let Some(Some(peer)) = self.peers.get_mut(at) else { return Ok(()) };
-        let resume_after = pending.resume_after;
+        let (resume_after, mark) = (pending.resume_after, pending.mark);
         let digest = pending.ticket.digest();
         let served = self.control.setup.activate(pending, peer.credentials)?;
         if let (Some(to_paper), Some(tape)) = (&self.control.to_paper, served.paper_tape) {
             let _ = to_paper.send(ToPaper::Tape { client: peer.client, tape });
         }
-        if peer.role == Role::Strategy {
+        if matches!(peer.role, Role::Strategy | Role::Venue) {
             self.control.registry.set_ticket(peer.strategy, digest);
         }
-        self.mail.push_back(ToGate::Attach { port: served.port, record: served.record });
+        let (port, record) = (served.port, served.record);
+        self.mail.push_back(match peer.role {
+            Role::Venue => ToGate::AttachVenue { port, record, mark },
+            _ => ToGate::Attach { port, record },
+        });
         peer.with_gate = true;
         peer.stage = Stage::Activating { resume_after };
         Ok(())
+    }
+
+    /// An adapter states what it was handed. Believed only with the newest ticket, and only of lives that have been.
+    fn on_handed_out(
+        &mut self,
+        at: usize,
+        mut pending: Box<Pending>,
+        mark: HandedOutMark,
+    ) -> Result<(), super::registry::Refusal> {
+        let Some(Some(peer)) = self.peers.get_mut(at) else { return Ok(()) };
+        let lived =
+            mark.epoch <= self.control.setup.epoch && mark.order_id >> SEQUENCE_BITS <= mark.epoch.into();
+        let welcome = peer.role == Role::Venue && pending.resumes && pending.mark.is_none() && lived;
+        pending.mark = Some(mark.order_id);
+        peer.stage = Stage::Mapped(pending);
+        if welcome {
+            return Ok(());
+        }
+        let text = "what you say you were handed cannot be: attach without ticket and mark";
+        Err((RefusalCode::Protocol, text.to_owned()))
     }
 
     fn on_control(&mut self, at: usize, request: ControlRequest) -> Result<(), super::registry::Refusal> {
@@ -428,6 +459,12 @@ impl Loop {
         }
         info!(client = peer.client, role = ?peer.role, "client gone");
         self.mail.push_back(ToGate::Detach { client: peer.client });
+        if peer.role == Role::Venue {
+            warn!(
+                client = peer.client,
+                "the venue is lost: only cancels pass until its adapter attaches again"
+            );
+        }
         if peer.role == Role::Feed
             && let Some(to_paper) = &self.control.to_paper
         {
@@ -511,6 +548,9 @@ impl Loop {
             ),
             FromGate::Alarm(alarm) => alarms::shout(&alarm),
             FromGate::VenueMark { number, position } => self.on_venue_mark(number, position),
+            FromGate::VenueOpen { position } => {
+                info!(position, "the venue's adapter has answered for every order: new orders pass");
+            }
             FromGate::Node(turn) => self.on_node_answer(*turn),
             FromGate::Configured { set, journal_seq } => {
                 info!(

@@ -2,7 +2,7 @@
 
 use ringfence_ipc::handshake::{ControlDone, ControlRefusal};
 use ringfence_ipc::journal::{AttachRecord, ControlRecord, StrategyRecord, StrayRecord};
-use ringfence_ipc::msg::Report;
+use ringfence_ipc::msg::{OrderId, Report};
 use ringfence_ipc::ring::Fault;
 
 use super::limits::ChangeSet;
@@ -19,6 +19,11 @@ pub(super) enum ToGate {
     Install { record: StrategyRecord, tables: Box<StrategyTables> },
     /// A client is sealed, verified and populated: serve it.
     Attach { port: Box<ClientPort>, record: AttachRecord },
+    /// A venue's adapter is sealed, verified and populated: serve it. `mark`: the newest order it was handed before, if
+    /// it may state that.
+    AttachVenue { port: Box<ClientPort>, record: AttachRecord, mark: Option<OrderId> },
+    /// Ask the venue's adapter for snapshot `number`.
+    AskVenue { number: u64 },
     /// A client is gone or must go: finish what it published, then hand its port back.
     Detach { client: u64 },
     /// An operator's act; `cancel_orders`: cancel the scope's orders with it, `None`: as it is configured.
@@ -49,6 +54,8 @@ pub(super) enum FromGate {
     Alarm(Alarm),
     /// The gate's books are, before the journal's `position`, what the venue's were when it was asked for snapshot `number`.
     VenueMark { number: u64, position: u64 },
+    /// The venue's adapter has answered for every order: new orders pass, from journal position `position` on.
+    VenueOpen { position: u64 },
     /// The gate thread has ended.
     Stopped,
 }

@@ -6,6 +6,7 @@ mod attach;
 mod beds;
 mod boot;
 mod control;
+mod external;
 mod held;
 mod intents;
 mod limits;
@@ -26,6 +27,7 @@ mod reports;
 mod simulation;
 mod summary;
 mod switches;
+mod tend;
 #[cfg(test)]
 mod tests;
 mod venue_port;
@@ -62,6 +64,7 @@ use attach::Setup;
 use beds::Beds;
 use boot::{Booted, Start};
 use control::Control;
+use external::External;
 use held::Held;
 use limits::Book;
 use mailbox::{FromGate, MAILBOX_SLOTS};
@@ -272,11 +275,11 @@ impl Core {
             (VenueKind::Null, _) => {
                 (VenuePort::Null { venue: NullVenue, reports: touched_vec(REPORT_SLOTS, BLANK_REPORT) }, None)
             }
-            (VenueKind::Paper, Some(_)) => {
+            (VenueKind::Paper | VenueKind::External, Some(_)) => {
                 let venue = Box::new(paper_venue());
                 (VenuePort::Inline { venue, reports: touched_vec(REPORT_SLOTS, BLANK_REPORT) }, None)
             }
-            (VenueKind::Paper, None) => {
+            (VenueKind::Paper | VenueKind::External, None) => {
                 let (commands, to_venue) = touched_ring(COMMAND_SLOTS, BLANK_COMMAND);
                 let (reports_in, reports) = touched_ring(REPORT_SLOTS, BLANK_REPORT);
                 let (to_paper, paper_inbox) = crossbeam_channel::bounded(16);
@@ -295,7 +298,14 @@ impl Core {
                     bed: beds.venue.clone(),
                     neighbours: Beds::bells([&beds.gate])?,
                 };
-                (VenuePort::Paper { commands, reports }, Some((thread, to_paper)))
+                let port = match config.venue {
+                    // The thread goes on reading the tape: no order reaches it.
+                    VenueKind::External => {
+                        VenuePort::External(Box::new(External::new(epoch, capacity.order_slots)))
+                    }
+                    _ => VenuePort::Paper { commands, reports },
+                };
+                (port, Some((thread, to_paper)))
             }
         };
         let (paper_thread, to_paper) =
@@ -303,7 +313,7 @@ impl Core {
         let book = Book::new(&gate, config.clone(), source);
         book.announce(&registry);
         let mut start = Start { gate, writer, now_ns, records };
-        let reentry = start.reenter(venue.handed_out())?;
+        let reentry = venue.handed_out().map_or(Ok(Vec::new()), |known| start.reenter(known))?;
         let Start { gate, writer, records, .. } = start;
         let dedup_quota = (0..=capacity.max_strategies).map(|id| gate.dedup_quota(id)).collect();
         let tape_counters = counters.clone();
@@ -349,6 +359,7 @@ impl Core {
             reactor.absence = Absence::begin(&config, &reactor.gate, now_ns);
         }
         reactor.show_guard();
+        reactor.show_venue();
         let control = Control {
             setup,
             registry,
@@ -356,6 +367,7 @@ impl Core {
             to_gate,
             from_gate,
             to_paper,
+            asks_adapter: config.venue == VenueKind::External,
             paper_faults,
             stop: Arc::clone(&stop),
             max_clients: config.capacity.max_clients,
@@ -372,6 +384,9 @@ impl Core {
         let gate = spawn_gate(reactor, reentry, waiter, &config, on_gate_thread)?;
         let control = spawn("ringfence-ctl", move || control.run())?;
         info!(epoch, socket = %config.socket_path().display(), "gate is running");
+        if config.venue == VenueKind::External {
+            info!("only cancels pass until the venue's adapter attaches");
+        }
         Ok(Self {
             stop,
             reload,

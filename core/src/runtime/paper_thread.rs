@@ -10,7 +10,6 @@ use ringfence_ipc::msg::{Command, Report, TapeEnd, kind, kind_of};
 use ringfence_ipc::ring::{Consumer, Fault};
 use ringfence_ipc::wake::{Bell, Sleeper};
 
-use super::venue_port::snapshot_mark;
 use super::wait::Waiter;
 use crate::config::Wait;
 use crate::reconcile::VenueSnapshot;
@@ -97,7 +96,7 @@ impl PaperThread {
                 && !self.reports.is_full()
                 && let Some((number, answer)) = asked.take()
             {
-                let _ = self.reports.push(snapshot_mark(number));
+                let _ = self.reports.push(Report::snapshot_mark(number));
                 // Whoever asked may have given up.
                 let _ = answer.try_send(self.snapshot());
                 busy = true;

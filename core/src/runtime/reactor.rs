@@ -181,6 +181,7 @@ impl Reactor {
             busy |= self.release();
         }
         busy |= self.book_reports();
+        busy |= self.tend_venue();
         self.rotation = if self.rotation + 1 < self.active.len() { self.rotation + 1 } else { 0 };
         let mut turn = self.rotation;
         for _ in 0..self.active.len() {
@@ -306,9 +307,19 @@ impl Reactor {
                 let _ = self.gate.apply(seq, &record);
             }
             ToGate::Attach { port, record } => self.attach(port, &Record::Attach(record)),
+            ToGate::AttachVenue { port, record, mark } => {
+                self.attach_venue(port, &Record::Attach(record), mark);
+            }
+            ToGate::AskVenue { number } => {
+                if let VenuePort::External(venue) = &mut self.venue {
+                    venue.call_snapshot(number);
+                }
+            }
             ToGate::Detach { client } => {
                 if let Some(port) = self.ports.iter_mut().flatten().find(|port| port.client == client) {
                     port.draining = true;
+                } else {
+                    self.detach_venue(client);
                 }
             }
             ToGate::Control { record, cancel_orders } => self.on_control(record, cancel_orders),

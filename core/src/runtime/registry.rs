@@ -8,6 +8,7 @@ use ringfence_ipc::handshake::{Hello, RefusalCode, Role, Ticket};
 use ringfence_ipc::journal::{STRATEGY_NAME_BYTES, StrategyRecord};
 use ringfence_ipc::msg::{AccountId, StrategyId};
 
+use crate::checkpoint::VENUE;
 use crate::config::{ClientConfig, ConfigError};
 
 /// A refusal with the text the client is shown.
@@ -29,12 +30,21 @@ struct Known {
     attached: bool,
 }
 
+/// What is known of the venue's adapter.
+#[derive(Default)]
+struct Adapter {
+    ticket_digest: Option<u128>,
+    attached: bool,
+}
+
 /// Identities, strategies and tickets.
 pub(super) struct Registry {
     identities: Vec<Identity>,
     strategies: HashMap<String, Known>,
     max_strategies: u16,
     feed_attached: bool,
+    /// The venue's adapter; none: the gate's venue has none.
+    venue: Option<Adapter>,
     /// Thrown out for a fault, and not back since.
     quarantined: HashSet<(Role, StrategyId)>,
 }
@@ -49,13 +59,18 @@ pub(super) struct Admitted {
 
 impl Registry {
     /// Reads key files; a key file that others can read is refused.
-    pub fn new(clients: &[ClientConfig], max_strategies: u16) -> Result<Self, ConfigError> {
+    pub fn new(
+        clients: &[ClientConfig],
+        max_strategies: u16,
+        has_adapter: bool,
+    ) -> Result<Self, ConfigError> {
         let identities = clients.iter().map(Identity::read).collect::<Result<_, _>>()?;
         Ok(Self {
             identities,
             strategies: HashMap::new(),
             max_strategies,
             feed_attached: false,
+            venue: has_adapter.then(Adapter::default),
             quarantined: HashSet::new(),
         })
     }
@@ -102,14 +117,29 @@ impl Registry {
             Role::Feed if self.feed_attached => {
                 Err((RefusalCode::NameTaken, "a feed is attached already; one at a time".into()))
             }
-            Role::Venue => {
-                Err((RefusalCode::Identity, "this gate runs its venue inside its own process".into()))
-            }
+            Role::Venue => self.admit_venue(hello),
             role => {
                 self.feed_attached |= role == Role::Feed;
                 Ok(Admitted { strategy: 0, account: 0, new_strategy: None })
             }
         }
+    }
+
+    /// A ticket that is not the newest belongs to an adapter after which another was given orders.
+    fn admit_venue(&mut self, hello: &Hello) -> Result<Admitted, Refusal> {
+        let Some(adapter) = &mut self.venue else {
+            let text = "this gate runs its venue inside its own process: set venue = \"external\"";
+            return Err((RefusalCode::Identity, text.into()));
+        };
+        if adapter.attached {
+            return Err((RefusalCode::NameTaken, "an adapter is attached already; one at a time".into()));
+        }
+        if hello.ticket.is_some_and(|ticket| adapter.ticket_digest != Some(ticket.digest())) {
+            let text = "another adapter was attached since: attach without the ticket".to_owned();
+            return Err((RefusalCode::Ticket, text));
+        }
+        adapter.attached = true;
+        Ok(Admitted { strategy: VENUE, account: 0, new_strategy: None })
     }
 
     fn admit_strategy(&mut self, hello: &Hello, now_ns: u64) -> Result<Admitted, Refusal> {
@@ -137,8 +167,11 @@ impl Registry {
         Ok(Admitted { strategy: id, account: 0, new_strategy: Some(record) })
     }
 
-    /// The ticket a new attachment was given.
+    /// The ticket a new attachment was given; [`VENUE`]: the adapter's.
     pub fn set_ticket(&mut self, strategy: StrategyId, digest: u128) {
+        if let Some(adapter) = self.venue.as_mut().filter(|_| strategy == VENUE) {
+            adapter.ticket_digest = Some(digest);
+        }
         if let Some(known) = self.strategies.values_mut().find(|known| known.id == strategy) {
             known.ticket_digest = Some(digest);
         }
@@ -165,6 +198,11 @@ impl Registry {
                 }
             }
             Role::Feed => self.feed_attached = false,
+            Role::Venue => {
+                if let Some(adapter) = &mut self.venue {
+                    adapter.attached = false;
+                }
+            }
             _ => {}
         }
     }

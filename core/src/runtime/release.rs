@@ -117,8 +117,9 @@ impl Reactor {
     }
 
     /// Whether another command may leave the gate.
-    pub fn may_send(&self) -> bool {
-        self.held.free() > 0 && self.venue.space_beside(self.held.commands()) > Space::Full
+    pub fn may_send(&mut self) -> bool {
+        let free = self.held.free() > 0 && self.venue.takes_owed();
+        free && self.venue.space_beside(self.held.commands()) > Space::Full
     }
 
     /// Hands a command to the venue: now, or in tier `power` when every record below `until` is on disk.
@@ -150,7 +151,7 @@ impl Reactor {
             let fits = match next {
                 Waiting::Mail(_) => !self.outbox.is_full(),
                 // Killed meanwhile, it is reported instead.
-                Waiting::Command { .. } => self.journal.room(Class::Reserved),
+                Waiting::Command { .. } => self.journal.room(Class::Reserved) && self.venue.has_place(),
                 Waiting::Answer { .. } | Waiting::Report { .. } => true,
             };
             if !fits {

@@ -6,7 +6,6 @@ use ringfence_ipc::msg::{Report, ReportKind, StrategyId, Words};
 
 use super::mailbox::{Alarm, FromGate, PortFault};
 use super::reactor::{NO_PORT, REPORTS_PER_PASS, Reactor};
-use super::venue_port::snapshot_number;
 use crate::gate::Unbooked;
 use crate::journal::Class;
 
@@ -23,6 +22,7 @@ impl Reactor {
             let limit = self.reports_that_fit();
             self.venue.take_reports(limit, &mut reports);
             self.book_all(&reports, now_ns);
+            self.venue.booked();
             self.reports = reports;
         }
         if self.gate.mass_cancels_owed() > 0 {
@@ -95,7 +95,7 @@ impl Reactor {
     #[cold]
     #[inline(never)]
     fn unbooked(&mut self, report: &Report, why: Unbooked, now_ns: u64) {
-        if let Some(number) = snapshot_number(report) {
+        if let Some(number) = report.snapshot_number() {
             let position = self.journal.position();
             let _ = self.outbox.push(FromGate::VenueMark { number, position });
             return;

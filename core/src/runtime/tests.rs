@@ -11,6 +11,8 @@ use super::mailbox::{PortFault, ToGate};
 use super::port::{About, ClientPort};
 use super::*;
 
+mod external;
+
 const INTENTS: usize = 64;
 const EVENTS: usize = 1024;
 /// What one client may make a pass do, at most.
@@ -95,6 +97,15 @@ impl Stage {
 
     /// A served client; what comes back are its sides of the rings.
     fn attach(&mut self, role: Role, strategy: StrategyId) -> Rings {
+        self.serve(role, strategy, |port, record| ToGate::Attach { port, record })
+    }
+
+    fn serve(
+        &mut self,
+        role: Role,
+        strategy: StrategyId,
+        mail: impl FnOnce(Box<ClientPort>, AttachRecord) -> ToGate,
+    ) -> Rings {
         self.clients += 1;
         let (intents, events) = (WriteSlots::heap(INTENTS), WriteSlots::heap(EVENTS));
         let (intents_consumed, events_consumed) = (WriteWord::heap(), WriteWord::heap());
@@ -124,7 +135,7 @@ impl Stage {
             pid: 0,
             uid: 0,
         };
-        let sent = self.to_gate.push(ToGate::Attach { port, record });
+        let sent = self.to_gate.push(mail(port, record));
         assert!(sent.is_ok(), "the mailbox has room");
         let deadline = std::time::Instant::now() + std::time::Duration::from_secs(20);
         while !matches!(self.from_gate.pop(), Ok(FromGate::Attached { client, .. }) if client == self.clients)

@@ -1,8 +1,8 @@
 //! The gate's side of a venue: commands out, reports in.
 
-use ringfence_ipc::msg::{Command, CommandKind, OrderState, OrderType, Report, ReportKind, Side, Tif};
-use ringfence_ipc::reason::Reason;
+use ringfence_ipc::msg::{Command, CommandKind, OrderType, Report, Side, Tif};
 
+use super::external::External;
 use crate::gate::{HandedOut, Space};
 use crate::venue::{NullVenue, PaperVenue};
 
@@ -36,30 +36,34 @@ pub(super) enum VenuePort {
     Inline { venue: Box<PaperVenue>, reports: Vec<Report> },
     /// Everything expires at once.
     Null { venue: NullVenue, reports: Vec<Report> },
+    /// Another process, while its adapter is attached.
+    External(Box<External>),
 }
 
 impl VenuePort {
     /// What this venue knows of the commands of the gate's life before. The gate asks when it comes back, before it
-    /// decides anything.
-    pub const fn handed_out(&self) -> HandedOut {
+    /// decides anything; none: an adapter says so when it attaches.
+    pub const fn handed_out(&self) -> Option<HandedOut> {
         match self {
             // They live in this process and died with it.
-            Self::Paper { .. } | Self::Inline { .. } | Self::Null { .. } => HandedOut::Forgotten,
+            Self::Paper { .. } | Self::Inline { .. } | Self::Null { .. } => Some(HandedOut::Forgotten),
+            Self::External(_) => None,
         }
     }
 
     /// What may be commanded now.
     #[inline]
-    pub fn space(&self) -> Space {
+    pub fn space(&mut self) -> Space {
         self.space_beside(0)
     }
 
     /// What may be commanded beside `waiting` commands that are not handed over yet.
     #[inline]
-    pub fn space_beside(&self, waiting: usize) -> Space {
+    pub fn space_beside(&mut self, waiting: usize) -> Space {
         let free = match self {
             Self::Paper { commands, .. } => commands.slots(),
             Self::Inline { reports, .. } | Self::Null { reports, .. } => reports.capacity() - reports.len(),
+            Self::External(venue) => return venue.space_beside(waiting),
         };
         let free = free.saturating_sub(waiting);
         if free > RESERVED_SLOTS {
@@ -81,15 +85,41 @@ impl VenuePort {
             }
             Self::Inline { venue, reports } => venue.on_command(command, now_ns, reports),
             Self::Null { venue, reports } => venue.on_command(command, now_ns, reports),
+            Self::External(venue) => venue.push(command),
         }
     }
 
     /// Whether there is anything to book.
     #[inline]
-    pub fn has_reports(&self) -> bool {
+    pub fn has_reports(&mut self) -> bool {
         match self {
             Self::Paper { reports, .. } => !reports.is_empty(),
             Self::Inline { reports, .. } | Self::Null { reports, .. } => !reports.is_empty(),
+            Self::External(venue) => venue.has_reports(),
+        }
+    }
+
+    /// Whether a command that has waited for the disk finds room; where commands wait, their room is counted.
+    pub fn has_place(&mut self) -> bool {
+        match self {
+            Self::Paper { .. } | Self::Inline { .. } | Self::Null { .. } => true,
+            Self::External(venue) => venue.has_place(),
+        }
+    }
+
+    /// Whether a cancel that a mass cancel owes would reach the venue now, given room.
+    pub fn takes_owed(&mut self) -> bool {
+        match self {
+            Self::Paper { .. } | Self::Inline { .. } | Self::Null { .. } => true,
+            Self::External(venue) => venue.takes_owed(),
+        }
+    }
+
+    /// Every report taken so far is booked.
+    #[inline]
+    pub fn booked(&mut self) {
+        if let Self::External(venue) = self {
+            venue.booked();
         }
     }
 
@@ -114,6 +144,7 @@ impl VenuePort {
                     out.extend(reports.drain(..count));
                 }
             }
+            Self::External(venue) => venue.take_reports(limit, out),
         }
     }
 }
@@ -133,39 +164,5 @@ pub(super) const BLANK_COMMAND: Command = Command {
     key: 0,
 };
 
-/// The report by which a venue marks, among its reports, the moment of snapshot `number`: it names no order, so that
-/// only a gate that finds nothing to book looks at it.
-pub(super) const fn snapshot_mark(number: u64) -> Report {
-    Report { trade_id: number, ..BLANK_REPORT }
-}
-
-/// The snapshot whose moment this report marks, if it is such a mark.
-pub(super) const fn snapshot_number(report: &Report) -> Option<u64> {
-    let marks = report.order_id == 0 && matches!(report.kind, ReportKind::Unknown) && report.trade_id != 0;
-    if marks { Some(report.trade_id) } else { None }
-}
-
 /// Fills fresh memory; never booked.
-pub(super) const BLANK_REPORT: Report = Report {
-    kind: ReportKind::Unknown,
-    state: OrderState::Unknown,
-    side: Side::Buy,
-    maker: false,
-    late: false,
-    reentered: false,
-    reason: Reason::Ok,
-    symbol: 0,
-    journal_seq: 0,
-    order_id: 0,
-    last_qty: 0,
-    last_price: 0,
-    cum_qty: 0,
-    ts_ns: 0,
-    trade_id: 0,
-    fee_e8: 0,
-    leaves_qty: 0,
-    key_low: 0,
-    venue_ts_ns: 0,
-    strategy: 0,
-    account: 0,
-};
+pub(super) const BLANK_REPORT: Report = Report::snapshot_mark(0);

@@ -49,8 +49,8 @@ impl Reactor {
             self.counters.set(Counter::DedupEffectiveAgeNs, self.gate.dedup_effective_age_ns(now_ns));
             let waiting = self.ports.iter().flatten().map(|port| u64::from(port.about.waiting)).sum();
             self.counters.set(Counter::IntentBacklog, waiting);
-            if !matches!(self.venue, VenuePort::Paper { .. }) {
-                // A venue without a thread of its own has no other writer.
+            if !matches!(self.venue, VenuePort::Paper { .. } | VenuePort::External(_)) {
+                // Without a venue thread these have no other writer.
                 self.counters.set(Counter::VenueCommands, self.counters.get(Counter::Commands));
                 self.counters.set(Counter::VenueReports, self.counters.get(Counter::Reports));
             }

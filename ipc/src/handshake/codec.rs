@@ -2,8 +2,8 @@
 
 use super::node::{self, NodeRefusal, NodeRequest};
 use super::{
-    ControlDone, ControlRefusal, ControlRequest, Hello, NAME_BYTES, RefusalCode, Role, Ticket, Welcome,
-    control,
+    ControlDone, ControlRefusal, ControlRequest, HandedOutMark, Hello, NAME_BYTES, RefusalCode, Role,
+    SnapshotPart, Ticket, Welcome, control,
 };
 use crate::msg::Words;
 
@@ -31,6 +31,8 @@ const NODE_REFUSED: u8 = 12;
 const CONFIG_REFUSED: u8 = 13;
 const RECONCILED: u8 = 14;
 const RECONCILE_REFUSED: u8 = 15;
+const HANDED_OUT: u8 = 16;
+const VENUE_SNAPSHOT: u8 = 17;
 const MAGIC: u32 = u32::from_le_bytes(*b"RFv1");
 const TEXT_BYTES: usize = 200;
 
@@ -74,6 +76,8 @@ pub enum Packet {
     ReconcileRefused {
         text: String,
     },
+    HandedOut(HandedOutMark),
+    VenueSnapshot(SnapshotPart),
 }
 
 /// Why bytes are no packet.
@@ -171,6 +175,14 @@ impl Packet {
                 out.push(RECONCILE_REFUSED);
                 put_text(&mut out, text, TEXT_BYTES);
             }
+            Self::HandedOut(mark) => {
+                out.push(HANDED_OUT);
+                mark.encode(&mut out);
+            }
+            Self::VenueSnapshot(part) => {
+                out.push(VENUE_SNAPSHOT);
+                part.encode(&mut out);
+            }
         }
         debug_assert!(out.len() <= MAX_PACKET_BYTES);
         out
@@ -217,6 +229,8 @@ impl Packet {
             CONFIG_REFUSED => Self::ConfigRefused { text: r.text(TEXT_BYTES, "text")? },
             RECONCILED => Self::Reconciled { last: r.bool("last")?, part: r.part()? },
             RECONCILE_REFUSED => Self::ReconcileRefused { text: r.text(TEXT_BYTES, "text")? },
+            HANDED_OUT => Self::HandedOut(HandedOutMark::decode(&mut r)?),
+            VENUE_SNAPSHOT => Self::VenueSnapshot(SnapshotPart::decode(&mut r)?),
             CONTROL_REFUSED => Self::ControlRefused(
                 ControlRefusal::from_wire(r.u16()?).ok_or(HandshakeError::Field("code"))?,
             ),
@@ -329,7 +343,7 @@ impl<'a> Reader<'a> {
         let bells = self.u8()?;
         if usize::from(bells) <= MAX_BELLS { Ok(bells) } else { Err(HandshakeError::Field("bells")) }
     }
-    fn option<const N: usize>(&mut self) -> Result<Option<[u8; N]>, HandshakeError> {
+    pub(super) fn option<const N: usize>(&mut self) -> Result<Option<[u8; N]>, HandshakeError> {
         if self.bool("option")? { Ok(Some(self.array()?)) } else { Ok(None) }
     }
     fn part(&mut self) -> Result<Vec<u8>, HandshakeError> {
@@ -349,13 +363,28 @@ impl<'a> Reader<'a> {
 mod tests {
     use super::*;
     use crate::cache::NodeSpec;
+    use crate::handshake::{SNAPSHOT_LINES_PER_PACKET, SnapshotEnd, SnapshotLine, VenueOrder, VenuePosition};
     use crate::journal::Note;
+    use crate::msg::{OrderState, Side};
     use crate::reason::{Mode, Scope};
 
     /// As many and as long names as a node may have.
     fn widest() -> NodeSpec {
         let names: Vec<String> = (0..16).map(|n| format!("{n:024}")).collect();
         NodeSpec::new(&"x".repeat(249), 86_400, 10_000, &names).unwrap()
+    }
+
+    fn resting() -> VenueOrder {
+        VenueOrder {
+            order_id: 1 << 48 | 5,
+            key: Some(u128::MAX),
+            symbol: 1,
+            side: Side::Sell,
+            price: Some(-7),
+            qty: 8,
+            cum_qty: 3,
+            state: OrderState::PartiallyFilled,
+        }
     }
 
     fn samples() -> Vec<Packet> {
@@ -427,6 +456,26 @@ mod tests {
             Packet::Reconciled { last: false, part: vec![7; PART_BYTES] },
             Packet::Reconciled { last: true, part: Vec::new() },
             Packet::ReconcileRefused { text: "no venue of its own".into() },
+            Packet::HandedOut(HandedOutMark { epoch: 7, order_id: 7 << 48 | 9 }),
+            Packet::VenueSnapshot(SnapshotPart {
+                number: 3,
+                lines: vec![SnapshotLine::Order(resting()); SNAPSHOT_LINES_PER_PACKET],
+                end: Some(SnapshotEnd { taken_ns: 1, last_order_id: 2, has_positions: true }),
+            }),
+            Packet::VenueSnapshot(SnapshotPart {
+                number: 4,
+                lines: vec![
+                    SnapshotLine::Order(VenueOrder { key: None, price: None, ..resting() }),
+                    SnapshotLine::Position(VenuePosition {
+                        account: Some(1),
+                        symbol: 2,
+                        qty: -3,
+                        fees_e8: Some(-4),
+                    }),
+                    SnapshotLine::Position(VenuePosition { account: None, symbol: 2, qty: 3, fees_e8: None }),
+                ],
+                end: None,
+            }),
             Packet::Node(NodeRequest::Register { spec: widest(), produce: true }),
             Packet::Node(NodeRequest::Release { series: u32::MAX }),
             Packet::NodeGranted { series: 7 },

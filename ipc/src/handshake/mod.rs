@@ -6,12 +6,14 @@
 //!    |          key?, ticket?, last_seq} ----> |
 //!    | <-- Welcome{ids, sizes, ticket} + fds --|   intents, events, market, cache, eventfds (SCM_RIGHTS)
 //!    |    maps                                 |
+//!    | -- HandedOut{epoch, order id} (venue) -> |   only with the ticket of its last attachment
 //!    | -- Mapped ----------------------------> |   seals intents, verifies, populates, hands it to the gate
 //!    | <-- Missed{events}* --------------------|   only when resuming: what the journal holds in (last_seq, X]
 //!    | <-- Active{journal position X} ---------|
 //!    |        ...rings...                      |
 //!    | -- Control{..} (operator) ------------> |   <-- ControlDone{journal seq, ..} or ControlRefused{code}
 //!    | -- Control{Reconcile} (operator) ---> |   <-- Reconciled{last, part of the JSON}* or ReconcileRefused{text}
+//!    | -- VenueSnapshot{number, lines}* (venue) ->|   the answer to a SNAPSHOT call in its commands
 //!    | -- Node{register, release} -----------> |   <-- NodeGranted{series}, NodeRefused{code, text}
 //! ```
 //!
@@ -22,10 +24,15 @@ mod codec;
 mod control;
 mod node;
 pub mod socket;
+mod venue;
 
 pub use codec::{HandshakeError, MAX_BELLS, MAX_PACKET_BYTES, MISSED_PER_PACKET, PART_BYTES, Packet};
 pub use control::{ControlDone, ControlRefusal, ControlRequest};
 pub use node::{NodeRefusal, NodeRequest};
+pub use venue::{
+    HandedOutMark, SNAPSHOT_LINES_PER_PACKET, SnapshotEnd, SnapshotLine, SnapshotPart, VenueOrder,
+    VenuePosition,
+};
 
 use crate::msg::{AccountId, StrategyId};
 
@@ -125,7 +132,7 @@ pub enum RefusalCode {
     Full = 4,
     /// Too many attaches at once; try again later.
     RateLimited = 5,
-    /// The ticket is not this strategy's newest.
+    /// The ticket is not this strategy's (or the venue's) newest.
     Ticket = 6,
     /// The intents segment carried unexpected seals.
     Seals = 7,

@@ -20,12 +20,14 @@ mod intent;
 mod market;
 mod node;
 mod order;
+mod venue;
 
 pub use decision::{Decision, DurabilityTier, Outcome};
 pub use intent::{Intent, IntentKind, Key, OperatorExt, flags as intent_flags, key_of};
 pub use market::{DepthDelta, Level, Quote, Step, StepDone, TapeEnd, Trade};
 pub use node::{NODE_UPDATE_SLOTS, NodeUpdate};
 pub use order::{Command, CommandKind, OrderState, Report, ReportKind};
+pub use venue::VenueCall;
 
 /// Payload words of one slot.
 pub const PAYLOAD_WORDS: usize = 7;
@@ -75,6 +77,8 @@ pub mod kind {
     pub const STEP_DONE: u8 = 49;
     /// What goes to a venue.
     pub const COMMAND: u8 = 64;
+    /// What a venue's adapter is told between its commands.
+    pub const VENUE_CALL: u8 = 65;
 }
 
 /// The id of a symbol: its index in the symbol table.

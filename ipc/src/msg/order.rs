@@ -248,6 +248,41 @@ pub struct Report {
 }
 
 impl Report {
+    /// The report by which a venue marks, among its reports, the moment of snapshot `number`: it names no order.
+    #[must_use]
+    pub const fn snapshot_mark(number: u64) -> Self {
+        Self {
+            kind: ReportKind::Unknown,
+            state: OrderState::Unknown,
+            side: Side::Buy,
+            maker: false,
+            late: false,
+            reentered: false,
+            reason: Reason::Ok,
+            symbol: 0,
+            journal_seq: 0,
+            order_id: 0,
+            last_qty: 0,
+            last_price: 0,
+            cum_qty: 0,
+            ts_ns: 0,
+            trade_id: number,
+            fee_e8: 0,
+            leaves_qty: 0,
+            key_low: 0,
+            venue_ts_ns: 0,
+            strategy: 0,
+            account: 0,
+        }
+    }
+
+    /// The snapshot whose moment this report marks, if it is such a mark.
+    #[must_use]
+    pub const fn snapshot_number(&self) -> Option<u64> {
+        let marks = self.order_id == 0 && matches!(self.kind, ReportKind::Unknown) && self.trade_id != 0;
+        if marks { Some(self.trade_id) } else { None }
+    }
+
     /// To the wire.
     #[must_use]
     #[inline(always)]

@@ -5,7 +5,7 @@ use ringfence_ipc::handshake::{MAX_PACKET_BYTES, Packet};
 use ringfence_ipc::journal::{MAX_RECORD_SLOTS, Record};
 use ringfence_ipc::msg::{
     Command, Decision, DepthDelta, Intent, MAX_SLOTS, NODE_UPDATE_SLOTS, NodeUpdate, OperatorExt, Quote,
-    Report, Step, StepDone, TapeEnd, Trade,
+    Report, Step, StepDone, TapeEnd, Trade, VenueCall,
 };
 use ringfence_ipc::ring::Consumer;
 use ringfence_ipc::view::{WriteSlots, WriteWord};
@@ -23,7 +23,7 @@ pub fn messages(data: &[u8]) {
     }
     for pair in slots(data).chunks(2) {
         let words = &pair[0];
-        same!(words, Intent OperatorExt Decision Quote Trade DepthDelta TapeEnd Step StepDone Command);
+        same!(words, Intent OperatorExt Decision Quote Trade DepthDelta TapeEnd Step StepDone Command VenueCall);
         let Some(tail) = pair.get(1) else { continue };
         if let Ok(report) = Report::decode(words, tail) {
             assert_eq!(report.encode(), [*words, *tail], "{report:?}");

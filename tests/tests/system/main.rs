@@ -27,3 +27,4 @@ mod power;
 mod reconcile;
 mod recording;
 mod supervisor;
+mod venue;

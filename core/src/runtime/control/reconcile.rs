@@ -7,6 +7,9 @@
 //!     └──────────────────────────────── P ─────────────────────▶└── answer ──▶ control ──parts──▶ operator
 //! ```
 //!
+//! An adapter in another process is asked by a call among its commands, which the gate places there, and answers in parts
+//! over the control socket; its mark comes among its reports just so.
+//!
 //! The mark passes through the same ring as the reports: before P the gate has booked exactly those that the snapshot
 //! reflects. One comparison at a time; the gate thread does nothing for it but look at one report.
 
@@ -14,17 +17,21 @@ use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, TryRecvError, bounded};
 use ringfence_ipc::client::MAX_ANSWER_BYTES;
-use ringfence_ipc::handshake::{PART_BYTES, Packet};
+use ringfence_ipc::handshake::{PART_BYTES, Packet, RefusalCode, Role, SnapshotLine, SnapshotPart};
 use ringfence_ipc::wake::Bell;
 use tracing::warn;
 
+use super::super::mailbox::ToGate;
 use super::super::missed::JournalPaths;
 use super::super::paper_thread::ToPaper;
+use super::super::peer::{Peer, Stage};
 use super::Loop;
 use crate::reconcile::{SnapshotFile, VenueSnapshot, differences, view_at};
 
 /// How long the venue, and then the gate, may take for their part.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// Orders and positions of one snapshot at most.
+const MAX_SNAPSHOT_LINES: usize = 1 << 20;
 /// The comparison yields to everything that trades.
 const NICE: i32 = 10;
 
@@ -34,6 +41,14 @@ pub(super) struct Reconciling {
     number: u64,
     marks: Sender<u64>,
     answers: Receiver<Result<Vec<u8>, String>>,
+    /// What an adapter has told so far.
+    told: Option<Told>,
+}
+
+/// An adapter's snapshot on its way.
+struct Told {
+    snapshot: VenueSnapshot,
+    answer: Sender<VenueSnapshot>,
 }
 
 /// What the worker needs.
@@ -61,17 +76,32 @@ impl Loop {
         if self.reconciling.is_some() {
             return Err("another comparison is under way: try again in a moment".into());
         }
-        let Some(to_paper) = &self.control.to_paper else {
+        let adapter = self.control.asks_adapter;
+        let attached = |peer: &Peer| peer.role == Role::Venue && matches!(peer.stage, Stage::Active);
+        if adapter && !self.peers.iter().flatten().any(attached) {
+            return Err(
+                "no adapter is attached: start it, or give the venue's snapshot with --venue FILE".into()
+            );
+        }
+        if !adapter && self.control.to_paper.is_none() {
             return Err("this gate's venue cannot be asked (null venue, or lockstep): give its snapshot with --venue \
                         FILE"
                 .into());
-        };
+        }
         self.snapshots += 1;
         let number = self.snapshots;
         let ((answer, snapshots), (marks, marked)) = (bounded(1), bounded(1));
-        to_paper
-            .try_send(ToPaper::Snapshot { number, answer })
-            .map_err(|_| "the venue takes no requests right now: try again in a moment".to_owned())?;
+        let mut told = None;
+        match &self.control.to_paper {
+            _ if adapter => {
+                self.mail.push_back(ToGate::AskVenue { number });
+                told = Some(Told { snapshot: VenueSnapshot::default(), answer });
+            }
+            Some(to_paper) => to_paper
+                .try_send(ToPaper::Snapshot { number, answer })
+                .map_err(|_| "the venue takes no requests right now: try again in a moment".to_owned())?,
+            None => {}
+        }
         let journal = self.control.setup.journal.clone();
         let work = Work { journal, snapshots, marks: marked, snapshot_only };
         let (done, answers) = bounded(1);
@@ -80,8 +110,52 @@ impl Loop {
             .name("ringfence-rec".into())
             .spawn(worker)
             .map_err(|error| format!("no thread for the comparison: {error}"))?;
-        self.reconciling = Some(Reconciling { client, number, marks, answers });
+        self.reconciling = Some(Reconciling { client, number, marks, answers, told });
         self.control.bells.iter_mut().for_each(Bell::ring_if_parked);
+        Ok(())
+    }
+
+    /// An adapter tells a part of what it has. One that was not asked for, or is too long, is not listened to.
+    pub(super) fn on_venue_snapshot(
+        &mut self,
+        at: usize,
+        part: SnapshotPart,
+    ) -> Result<(), super::super::registry::Refusal> {
+        let Some(Some(peer)) = self.peers.get_mut(at) else { return Ok(()) };
+        peer.stage = Stage::Active;
+        if peer.role != Role::Venue {
+            return Err((RefusalCode::Identity, "only a venue's adapter may say what it has".into()));
+        }
+        let Some(reconciling) = self.reconciling.as_mut().filter(|r| r.number == part.number) else {
+            return Ok(());
+        };
+        let Some(mut told) = reconciling.told.take() else { return Ok(()) };
+        let snapshot = &mut told.snapshot;
+        for line in part.lines {
+            match line {
+                SnapshotLine::Order(order) => snapshot.orders.push(order),
+                SnapshotLine::Position(position) => {
+                    snapshot.positions.get_or_insert_default().push(position);
+                }
+            }
+        }
+        let positions = snapshot.positions.as_ref().map_or(0, Vec::len);
+        if snapshot.orders.len() + positions > MAX_SNAPSHOT_LINES {
+            return Err((RefusalCode::Protocol, "a snapshot has no more lines than this".into()));
+        }
+        let Some(end) = part.end else {
+            reconciling.told = Some(told);
+            return Ok(());
+        };
+        snapshot.venue = "external".into();
+        snapshot.epoch = Some(self.control.setup.epoch);
+        snapshot.taken_ns = end.taken_ns;
+        snapshot.last_order_id = Some(end.last_order_id);
+        if end.has_positions {
+            snapshot.positions.get_or_insert_default();
+        }
+        // Whoever compares may have given up.
+        let _ = told.answer.try_send(told.snapshot);
         Ok(())
     }
 

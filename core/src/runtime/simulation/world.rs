@@ -180,6 +180,7 @@ impl World {
                 | FromGate::Node(_)
                 | FromGate::Alarm(_)
                 | FromGate::VenueMark { .. }
+                | FromGate::VenueOpen { .. }
                 | FromGate::Stopped => {}
             }
         }

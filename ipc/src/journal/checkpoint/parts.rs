@@ -62,7 +62,7 @@ pub enum Part {
     Orders,
     /// What the gate does not keep of open orders and readers want to know.
     Notes,
-    /// The newest resume ticket of each strategy.
+    /// The newest resume ticket of each strategy; of strategy 0: of the venue's adapter.
     Tickets,
     /// One item: how long the journal is.
     Past,

@@ -4,6 +4,7 @@ mod conversation;
 mod identity;
 mod nodes;
 mod rings;
+mod venue;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -48,7 +49,9 @@ impl Honest {
             }
             match client.poll() {
                 Some(Event::Decision(decision)) => {
-                    assert_eq!((decision.intent_position, decision.reason), (answered, Reason::BadQty));
+                    assert_eq!(decision.intent_position, answered);
+                    // A venue in another process may not be there.
+                    assert!(matches!(decision.reason, Reason::BadQty | Reason::VenueBusy), "{decision:?}");
                     answered += 1;
                 }
                 Some(other) => panic!("an honest client is left alone: {other:?}"),
