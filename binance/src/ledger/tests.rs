@@ -1,0 +1,1 @@
+//! The ledger on its own: orders, answers and events by hand.
