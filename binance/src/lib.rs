@@ -20,6 +20,7 @@ mod clock;
 mod config;
 mod ledger;
 mod limits;
+mod market;
 mod rest;
 mod rules;
 mod session;
@@ -30,4 +31,8 @@ pub use adapter::{Phase, Ports, StartError, Status, run};
 pub use balances::{Balance, Balances};
 pub use config::{Config, ConfigError, TESTNET_REST, TESTNET_STREAMS, TESTNET_WS_API};
 pub use ledger::Counts;
+pub use market::{
+    BinanceParser, MAX_EVENT_LEVELS, MAX_LINE_BYTES, MarketBody, MarketEvent, MarketPorts, MarketStatus,
+    ParseError, Timed, run_market,
+};
 pub use sign::{Key, KeyError, Params};

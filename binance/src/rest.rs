@@ -25,6 +25,9 @@ pub(crate) enum Request {
     Rules {
         symbols: Vec<String>,
     },
+    Depth {
+        symbol: String,
+    },
     Account,
     OpenOrders,
     Place(Box<Terms>),
@@ -85,6 +88,7 @@ impl Terms {
 pub(crate) enum Answer {
     Time,
     Rules(Box<ExchangeInfo>),
+    Depth(Vec<u8>),
     Account(Account),
     Orders(Vec<OrderInfo>),
     Placed(Placed),
@@ -253,6 +257,7 @@ impl Rest {
                 self.limits().learn(&info.rate_limits);
                 Answer::Rules(Box::new(info))
             }
+            Request::Depth { .. } => Answer::Depth(body.to_vec()),
             Request::Account => Answer::Account(json(body)?),
             Request::OpenOrders => Answer::Orders(json(body)?),
             Request::Place(_) => Answer::Placed(json(body)?),
@@ -290,6 +295,10 @@ fn route(request: &Request) -> (Method, &'static str, Params, bool) {
         Request::Rules { symbols } => {
             let list = serde_json::to_string(symbols).unwrap_or_default();
             (Method::GET, "/api/v3/exchangeInfo", Params::default().with("symbols", list), false)
+        }
+        Request::Depth { symbol } => {
+            let params = Params::default().with("symbol", symbol).with("limit", 1000);
+            (Method::GET, "/api/v3/depth", params, false)
         }
         Request::Account => {
             (Method::GET, "/api/v3/account", Params::default().with("omitZeroBalances", "true"), true)
