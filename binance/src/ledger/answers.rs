@@ -180,7 +180,7 @@ impl Ledger {
     /// The next generation lives.
     pub(super) fn replaced(&mut self, order: &mut Order, change: Change, venue_id: u64, time_ms: u64) {
         order.generation = order.generation.saturating_add(1);
-        (order.venue_id, order.old_leg_gone) = (Some(venue_id), false);
+        order.venue_id = Some(venue_id);
         self.changed(order, change, time_ms);
         if matches!(order.doubt, Doubt::Replaced(_)) {
             order.certain();
@@ -312,7 +312,7 @@ impl Ledger {
             order.tries = 0;
         }
         // The list may lag behind what the venue counts: it is asked again, later.
-        let told = order.cum_qty.saturating_add(order.held.values().map(|fill| fill.qty).sum());
+        let told = order.held.values().fold(order.cum_qty, |sum, fill| sum.saturating_add(fill.qty));
         if order.counted_qty > told && !full {
             order.later(now_ms);
             order.missing_since_ms = Some(order.not_before_ms);

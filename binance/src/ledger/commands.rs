@@ -173,7 +173,7 @@ impl Ledger {
             let qty = format_scaled(change.qty.into(), symbol.qty_scale);
             Request::Reduce { symbol: symbol.name().to_owned(), client_id, qty }
         } else {
-            (order.doing, order.old_leg_gone) = (Some(Doing::Replace(change)), false);
+            order.doing = Some(Doing::Replace(change));
             let terms = self.terms(order, change.price, change.qty, 1);
             Request::Replace { client_id, terms: Box::new(terms) }
         };

@@ -1,6 +1,6 @@
 //! What the user stream says, and how what is known becomes reports.
 
-use super::order::{Doing, Doubt, Ending, Fill, Order, ending_of};
+use super::order::{Doing, Doubt, Ending, Fill, MAX_REMEMBERED, Order, ending_of};
 use super::{Action, Ledger};
 use crate::client_id::ClientId;
 use crate::rules::VENUE_DECIMALS;
@@ -48,7 +48,7 @@ impl Ledger {
             // The answer of the replacement that is under way finds it done.
             self.replaced(order, change, event.order_id, event.time_ms);
         } else if replacing.is_some() && event.status == Status::Canceled {
-            order.old_leg_gone = true;
+            // Its replacement, or the query for one, says how it went on.
             return;
         }
         order.touched_ms = now_ms;
@@ -77,6 +77,10 @@ impl Ledger {
         };
         if order.trades.contains(trade_id) {
             self.counts.duplicates += 1;
+            return;
+        }
+        // Too many wait for one that is missing: the list of fills brings them all.
+        if order.held.len() >= MAX_REMEMBERED {
             return;
         }
         let fee = (event.fee.as_deref().unwrap_or("0"), event.fee_asset.as_deref().unwrap_or(""));

@@ -6,7 +6,7 @@ use ringfence_ipc::reason::Reason;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 /// Trade and execution ids remembered per order. Below the oldest of a full set everything counts as known.
-const MAX_REMEMBERED: usize = 4_096;
+pub(super) const MAX_REMEMBERED: usize = 4_096;
 /// Commands that wait behind the request under way.
 pub(super) const MAX_WAITING: usize = 8;
 
@@ -105,7 +105,6 @@ pub(super) struct Order {
     pub(super) retired: bool,
     /// A life before this one may have replaced it: the next generation is looked for.
     pub(super) inherited: bool,
-    pub(super) old_leg_gone: bool,
     pub(super) trades: Seen,
     pub(super) executions: Seen,
     pub(super) held: BTreeMap<u64, Fill>,
@@ -141,7 +140,6 @@ impl Order {
             ended: false,
             retired: false,
             inherited: false,
-            old_leg_gone: false,
             trades: Seen::default(),
             executions: Seen::default(),
             held: BTreeMap::new(),

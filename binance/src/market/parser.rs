@@ -115,10 +115,7 @@ impl BinanceParser {
         let (symbol, body) = match (line.stream, &line.data) {
             (Some(stream), Some(data)) => self.stream(stream, data)?,
             (Some(_), None) => return Err(ParseError::Missing("data")),
-            (None, _) => match self.only {
-                Only::One(symbol) => self.snapshot(symbol, &line)?,
-                _ => return Err(ParseError::SnapshotOfWhat),
-            },
+            (None, _) => self.snapshot(None, &line)?,
         };
         Ok(MarketEvent { symbol, ts_ns, body })
     }
@@ -134,7 +131,7 @@ impl BinanceParser {
         ts_ns: u64,
     ) -> Result<MarketEvent, ParseError> {
         let line: Line<'_> = serde_json::from_slice(message).map_err(|e| ParseError::Json(e.classify()))?;
-        let (symbol, body) = self.snapshot(symbol, &line)?;
+        let (symbol, body) = self.snapshot(Some(symbol), &line)?;
         Ok(MarketEvent { symbol, ts_ns, body })
     }
 
@@ -165,10 +162,19 @@ impl BinanceParser {
         at.and_then(|at| SymbolId::try_from(at).ok()).ok_or(ParseError::UnknownSymbol)
     }
 
-    fn snapshot(&mut self, symbol: SymbolId, line: &Line<'_>) -> Result<(SymbolId, MarketBody), ParseError> {
+    /// The snapshot of a symbol; of none that is named, the only one that every message was about.
+    fn snapshot(
+        &mut self,
+        of: Option<SymbolId>,
+        line: &Line<'_>,
+    ) -> Result<(SymbolId, MarketBody), ParseError> {
         let id = line.last_update_id.ok_or(ParseError::Missing("lastUpdateId"))?;
         let bids = line.bids.as_deref().ok_or(ParseError::Missing("bids"))?;
         let asks = line.asks.as_deref().ok_or(ParseError::Missing("asks"))?;
+        let symbol = match (of, self.only) {
+            (Some(symbol), _) | (None, Only::One(symbol)) => symbol,
+            _ => return Err(ParseError::SnapshotOfWhat),
+        };
         let known = self.symbols.get_mut(usize::from(symbol)).ok_or(ParseError::UnknownSymbol)?;
         let mut levels = levels(&known.symbol, bids, asks)?;
         for (_, newer) in known.recent.iter().filter(|(last, _)| *last > id) {

@@ -1,6 +1,6 @@
 //! The Binance adapter against a mock of the venue: whatever fails, what it told is what the venue has.
 
-use ringfence_binance::{Config, Key, MarketBody, MarketEvent, MarketPorts, MarketStatus, Phase, run_market};
+use ringfence_binance::{Config, Key, MarketBody, MarketPorts, MarketStatus, Phase, run_market};
 use ringfence_ipc::msg::{CommandKind, ReportKind, Side, Tif};
 use ringfence_ipc::reason::Reason;
 use ringfence_tests::Dice;
@@ -56,7 +56,9 @@ fn orders_work_fill_and_are_cancelled() {
         hit(&rig, 100);
         rig.report(cancelled, ReportKind::Fill).await;
         rig.about(cancelled, CommandKind::Cancel, 0, 0).await;
+        rig.report(cancelled, ReportKind::Cancelled).await;
         let immediate = rig.order(Side::Sell, PRICE, QTY, Tif::Ioc).await;
+        rig.report(immediate, ReportKind::Expired).await;
         rig.agrees().await;
         assert_eq!(rig.kinds(filled), [ReportKind::Accepted, ReportKind::Fill, ReportKind::Fill]);
         assert_eq!(rig.kinds(cancelled), [ReportKind::Accepted, ReportKind::Fill, ReportKind::Cancelled]);
@@ -465,7 +467,7 @@ fn whatever_fails_in_whatever_order_the_books_agree() {
 fn live_market_data_goes_through_the_recordings_parser() {
     drive(async {
         let mock = Mock::start(hmac()).await;
-        let (events_end, mut events) = mpsc::channel(64);
+        let (events_end, mut events) = mpsc::channel(1_024);
         let (status_end, mut status) = watch::channel(MarketStatus::default());
         let ports = MarketPorts { events: events_end, status: status_end };
         let config = config(&mock);
@@ -474,23 +476,27 @@ fn live_market_data_goes_through_the_recordings_parser() {
             let up = status.wait_for(|status| status.connections == life && status.connected);
             tokio::time::timeout(Duration::from_secs(10), up).await.unwrap().unwrap();
             let mut seen = [false; 4];
+            let deadline = std::time::Instant::now() + Duration::from_secs(10);
             while seen != [true; 4] {
                 mock.venue(|venue| {
                     venue.market_order("BTCUSDT", false, PRICE * 1_000_000, ONE);
                     venue.market_order("BTCUSDT", true, PRICE * 1_000_000, ONE / 2);
                 });
-                let next = tokio::time::timeout(Duration::from_secs(10), events.recv()).await.unwrap();
-                let MarketEvent { symbol, body, .. } = next.unwrap();
-                let at = match body {
-                    MarketBody::Trade { price, .. } => {
-                        assert_eq!((symbol, price), (0, PRICE));
-                        0
-                    }
-                    MarketBody::Quote { .. } => 1,
-                    MarketBody::Depth { snapshot, .. } => 2 + usize::from(snapshot),
-                    MarketBody::Empty => continue,
-                };
-                seen[at] = true;
+                assert!(deadline > std::time::Instant::now(), "{seen:?} {:?}", status.borrow().clone());
+                while let Ok(Some(event)) =
+                    tokio::time::timeout(Duration::from_millis(20), events.recv()).await
+                {
+                    let at = match event.body {
+                        MarketBody::Trade { price, .. } => {
+                            assert_eq!((event.symbol, price), (0, PRICE));
+                            0
+                        }
+                        MarketBody::Quote { .. } => 1,
+                        MarketBody::Depth { snapshot, .. } => 2 + usize::from(snapshot),
+                        MarketBody::Empty => continue,
+                    };
+                    seen[at] = true;
+                }
             }
             mock.cut();
         }
