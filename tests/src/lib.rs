@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on must fail")]
 
 pub mod audit;
+pub mod binance;
 pub mod browser;
 pub mod diary;
 pub mod feeder;

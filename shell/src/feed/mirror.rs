@@ -1,7 +1,7 @@
 //! The book as the feed knows it, kept so that a restarted venue can be told.
 
-use super::event::{MarketBody, MarketEvent};
 use super::tape;
+use ringfence_binance::{MarketBody, MarketEvent};
 use ringfence_ipc::msg::{Level, Quote, Side, SymbolId, Words};
 use std::collections::BTreeMap;
 

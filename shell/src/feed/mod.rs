@@ -4,21 +4,20 @@
 //! equal line numbers, and nothing is dropped silently. Sources know no rings and no clock; whoever owns the thread
 //! asks [`Source::next`] and waits by [`Speed`].
 
-mod binance;
-mod event;
 mod mirror;
 mod player;
 mod recording;
 mod simulated;
 mod tape;
 
-pub use binance::{BinanceParser, ParseError};
-pub use event::{MarketBody, MarketEvent, Timed};
 pub use mirror::{BookMirror, SNAPSHOT_LEVELS_PER_SIDE};
 pub use player::{PlayError, PlayReport, PlayerConfig, SourceConfig, play};
-pub use recording::{MAX_LINE_BYTES, Recording, RecordingCounts};
+pub use recording::{Recording, RecordingCounts};
+pub use ringfence_binance::{
+    BinanceParser, MAX_EVENT_LEVELS, MAX_LINE_BYTES, MarketBody, MarketEvent, ParseError, Timed,
+};
 pub use simulated::{Simulated, SimulatedConfig, SimulatedSymbol};
-pub use tape::{MAX_EVENT_LEVELS, encode};
+pub use tape::encode;
 
 use std::io;
 use std::str::FromStr;

@@ -3,16 +3,13 @@
 //! Every line is one event. What cannot be read (garbage, an over-long line, the torn last line of a file that breaks
 //! off) is counted and becomes an empty event; reading goes on wherever it can.
 
-use super::binance::{BinanceParser, ParseError};
-use super::event::{MarketBody, MarketEvent, Timed};
 use flate2::bufread::MultiGzDecoder;
+use ringfence_binance::{BinanceParser, MAX_LINE_BYTES, MarketBody, MarketEvent, ParseError, Timed};
 use std::fmt;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Cursor, Read};
 use std::path::Path;
 
-/// The longest line that is read; longer ones are skipped and counted as malformed.
-pub const MAX_LINE_BYTES: usize = 1 << 20;
 /// The first bytes of every gzip file.
 const GZIP_MAGIC: [u8; 2] = [0x1f, 0x8b];
 const BUFFER_BYTES: usize = 128 << 10;

@@ -5,7 +5,7 @@
 
 mod walk;
 
-use super::event::{MarketBody, MarketEvent, Timed};
+use ringfence_binance::{MarketBody, MarketEvent, Timed};
 use ringfence_ipc::msg::SymbolId;
 use ringfence_ipc::symbol::Symbol;
 use walk::Walk;

@@ -1,10 +1,7 @@
 //! Market events as tape messages.
 
-use super::event::{MarketBody, MarketEvent};
+use ringfence_binance::{MarketBody, MarketEvent};
 use ringfence_ipc::msg::{DepthDelta, Level, Quote, SymbolId, Trade, Words};
-
-/// The most levels one event may carry (a full Binance snapshot has 10,000).
-pub const MAX_EVENT_LEVELS: usize = 16_384;
 
 /// Appends `event` as the tape messages of event number `number` to `out`: one or more, the last one final.
 pub fn encode(number: u64, event: &MarketEvent, out: &mut Vec<Words>) {

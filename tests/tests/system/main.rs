@@ -5,6 +5,7 @@
 mod absence;
 mod audit;
 mod auth;
+mod binance;
 mod checkpoints;
 mod config;
 mod g12_lives;

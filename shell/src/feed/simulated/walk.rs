@@ -1,7 +1,7 @@
 //! One simulated symbol: a mid price that walks, and what a feed would show of it.
 
 use super::SimulatedSymbol;
-use crate::feed::event::MarketBody;
+use ringfence_binance::MarketBody;
 use ringfence_ipc::msg::{Level, Side};
 use ringfence_ipc::symbol::Symbol;
 

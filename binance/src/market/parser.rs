@@ -7,8 +7,8 @@
 
 mod json;
 
+use super::MAX_EVENT_LEVELS;
 use super::event::{MarketBody, MarketEvent};
-use super::tape::MAX_EVENT_LEVELS;
 use json::{Data, Line, SideField};
 use ringfence_ipc::msg::{Level, Side, SymbolId};
 use ringfence_ipc::symbol::{DecimalError, Symbol, parse_scaled};
@@ -115,8 +115,23 @@ impl BinanceParser {
         let (symbol, body) = match (line.stream, &line.data) {
             (Some(stream), Some(data)) => self.stream(stream, data)?,
             (Some(_), None) => return Err(ParseError::Missing("data")),
-            (None, _) => self.snapshot(&line)?,
+            (None, _) => self.snapshot(None, &line)?,
         };
+        Ok(MarketEvent { symbol, ts_ns, body })
+    }
+
+    /// Parses a REST depth snapshot of this symbol, received at `ts_ns`.
+    ///
+    /// # Errors
+    /// [`ParseError`]; the parser's state is as before.
+    pub fn parse_snapshot(
+        &mut self,
+        symbol: SymbolId,
+        message: &[u8],
+        ts_ns: u64,
+    ) -> Result<MarketEvent, ParseError> {
+        let line: Line<'_> = serde_json::from_slice(message).map_err(|e| ParseError::Json(e.classify()))?;
+        let (symbol, body) = self.snapshot(Some(symbol), &line)?;
         Ok(MarketEvent { symbol, ts_ns, body })
     }
 
@@ -147,11 +162,19 @@ impl BinanceParser {
         at.and_then(|at| SymbolId::try_from(at).ok()).ok_or(ParseError::UnknownSymbol)
     }
 
-    fn snapshot(&mut self, line: &Line<'_>) -> Result<(SymbolId, MarketBody), ParseError> {
+    /// The snapshot of a symbol; of none that is named, the only one that every message was about.
+    fn snapshot(
+        &mut self,
+        of: Option<SymbolId>,
+        line: &Line<'_>,
+    ) -> Result<(SymbolId, MarketBody), ParseError> {
         let id = line.last_update_id.ok_or(ParseError::Missing("lastUpdateId"))?;
         let bids = line.bids.as_deref().ok_or(ParseError::Missing("bids"))?;
         let asks = line.asks.as_deref().ok_or(ParseError::Missing("asks"))?;
-        let Only::One(symbol) = self.only else { return Err(ParseError::SnapshotOfWhat) };
+        let symbol = match (of, self.only) {
+            (Some(symbol), _) | (None, Only::One(symbol)) => symbol,
+            _ => return Err(ParseError::SnapshotOfWhat),
+        };
         let known = self.symbols.get_mut(usize::from(symbol)).ok_or(ParseError::UnknownSymbol)?;
         let mut levels = levels(&known.symbol, bids, asks)?;
         for (_, newer) in known.recent.iter().filter(|(last, _)| *last > id) {
