@@ -18,7 +18,7 @@ pub struct Key {
 }
 
 enum Signer {
-    Hmac(hmac::Key),
+    Hmac(Box<hmac::Key>),
     Ed25519(Ed25519KeyPair),
 }
 
@@ -32,7 +32,7 @@ impl Key {
     #[must_use]
     pub fn hmac(api_key: &str, secret: SecretString) -> Self {
         let key = hmac::Key::new(hmac::HMAC_SHA256, secret.expose_secret().as_bytes());
-        Self { api_key: api_key.into(), signer: Signer::Hmac(key) }
+        Self { api_key: api_key.into(), signer: Signer::Hmac(Box::new(key)) }
     }
 
     /// An Ed25519 key; `pem` is its private half in PKCS#8.

@@ -314,7 +314,7 @@ impl DedupWindow {
         let empty =
             (1..LIVE).rev().take_while(|n| self.counts[usize::from(back(self.current, *n))] == 0).count()
                 as u16;
-        let Some(n) = (LIVE - 1).checked_sub(empty).filter(|n| *n > 0) else { return None };
+        let n = (LIVE - 1).checked_sub(empty).filter(|n| *n > 0)?;
         let oldest = back(self.current, n) << GENERATION_SHIFT;
         for bucket in [home, home ^ 1] {
             let lane = first_free(&self.tags[bucket], oldest);

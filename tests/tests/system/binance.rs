@@ -205,7 +205,7 @@ fn repeated_and_reordered_events_change_nothing() {
         let mut rig = rig().await;
         rig.mock.events(EventFaults { twice: true, reversed: true, ..EventFaults::default() });
         rig.mock.venue(|venue| {
-            for price in [5_999_00, 5_999_50, 6_000_00] {
+            for price in [599_900, 599_950, 600_000] {
                 venue.market_order("BTCUSDT", false, price * 10_000_000, ONE / 1_000);
             }
         });
