@@ -83,9 +83,8 @@ impl Bench {
                 self.n += 1;
                 let key = u128::from(self.n) << 64 | u128::from(self.n.wrapping_mul(0x9e37_79b9_7f4a_7c15));
                 *words = Intent::limit(0, Side::Buy, 6_000_000, 100, key, 1_000 + self.n).encode();
-                self.gate.prefetch(STRATEGY, words);
             }
-            batch.iter().for_each(|words| self.gate.prefetch_entry(STRATEGY, words));
+            self.gate.prefetch(STRATEGY, &batch);
             for words in &batch {
                 let (ok, word) = self.one(words);
                 accepted += u64::from(ok);

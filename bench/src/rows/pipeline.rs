@@ -120,14 +120,13 @@ impl Driver {
         })
     }
 
-    /// What the reactor does with 16 intents of one client.
+    /// What the reactor does with some intents of one client.
     fn pass(&mut self) {
         for intent in &mut self.intents {
             let side = if self.position.is_multiple_of(2) { Side::Buy } else { Side::Sell };
             *intent = Intent::limit(SYMBOL, side, PRICE, 100, self.keys.next_key(), self.now_ns).encode();
-            self.gate.prefetch(STRATEGY, intent);
         }
-        self.intents.iter().for_each(|intent| self.gate.prefetch_entry(STRATEGY, intent));
+        self.gate.prefetch(STRATEGY, &self.intents);
         for intent in &self.intents {
             let request = Request {
                 strategy: STRATEGY,

@@ -70,6 +70,9 @@ use storm::StormGuard;
 use strays::Strays;
 pub(crate) use tables::touched;
 
+/// Intents that are decided in one go, of one client: what one of them waits for is asked for with all the others'.
+pub(crate) const BATCH: usize = 32;
+
 /// What the gate keeps per account.
 #[derive(Clone, Copy, Debug)]
 struct AccountState {
@@ -188,19 +191,22 @@ impl Gate {
         }
     }
 
-    /// Asks for the cache lines that deciding `words` for `strategy` will read: when the intent is first seen.
-    pub fn prefetch(&self, strategy: StrategyId, words: &Words) {
-        if let Some(Some(tables)) = self.strategies.get(usize::from(strategy)) {
-            tables.prefetch();
-            tables.window.prefetch(key_of(words));
+    /// Asks for the cache lines that deciding a batch of intents for `strategy` will read and write, when they are first
+    /// seen. What one of them needs to be known before the next can be asked for comes in a second round, when it is on
+    /// its way for all.
+    #[inline]
+    pub fn prefetch(&self, strategy: StrategyId, batch: &[Words]) {
+        let Some(Some(tables)) = self.strategies.get(usize::from(strategy)) else { return };
+        tables.prefetch();
+        let mut buckets = [0; BATCH];
+        for (words, bucket) in batch.iter().zip(&mut buckets) {
+            *bucket = tables.window.prefetch(key_of(words));
         }
-    }
-
-    /// Asks for the line that accepting `words` for `strategy` will most likely write: in a batch, once what
-    /// [`Gate::prefetch`] asked for is on its way.
-    pub fn prefetch_entry(&self, strategy: StrategyId, words: &Words) {
-        if let Some(Some(tables)) = self.strategies.get(usize::from(strategy)) {
-            tables.window.prefetch_entry(key_of(words));
+        // The only one's are asked for by the look itself.
+        if batch.len() > 1 {
+            for bucket in buckets.iter().take(batch.len()) {
+                tables.window.prefetch_entry(*bucket);
+            }
         }
     }
 

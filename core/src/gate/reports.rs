@@ -119,7 +119,8 @@ impl Gate {
         let order = self.orders.at_mut(*slot);
         let (place, was_open, qty, units) =
             (order.place(), order.is_open(), order.reserved_qty(), order.reserved_units());
-        if report.kind == ReportKind::Fill && self.apply_fill(*slot, &place, report).is_none() {
+        // Copies: what only a fill reads need not be in memory on the way of every report.
+        if report.kind == ReportKind::Fill && self.apply_fill(*slot, &{ place }, &{ *report }).is_none() {
             return;
         }
         if booked.is_overfill() {

@@ -198,16 +198,18 @@ impl DedupWindow {
         mix(a ^ self.seed[1], b ^ 0xa076_1d64_78bd_642f)
     }
 
-    /// Asks for the lines that probing `key` will read.
-    pub fn prefetch(&self, key: Key) {
+    /// Asks for the lines that probing `key` will read; says which bucket that is.
+    #[inline(always)]
+    pub fn prefetch(&self, key: Key) -> usize {
         let (bucket, _) = self.place(self.hash(key));
         prefetch_read(&self.tags[bucket]);
         prefetch_read(&self.sides[bucket]);
+        bucket
     }
 
-    /// Asks for the line where `key` goes if it is new.
-    pub fn prefetch_entry(&self, key: Key) {
-        let (bucket, _) = self.place(self.hash(key));
+    /// Asks for the line where a new key of this bucket goes.
+    #[inline(always)]
+    pub fn prefetch_entry(&self, bucket: usize) {
         let lane = self.sides[bucket].free.trailing_zeros() as usize % LANES;
         prefetch_write(&self.entries[bucket * LANES + lane]);
     }

@@ -6,28 +6,23 @@ use ringfence_ipc::msg::{Command, Decision, DurabilityTier, Words, kind, kind_of
 use super::mailbox::PortFault;
 use super::port::ClientPort;
 use super::reactor::Reactor;
-use crate::gate::{Approved, Effect, Refusal, Request, Room, Verdict};
+use crate::gate::{Approved, BATCH, Effect, Refusal, Request, Room, Verdict};
 
 /// Intents taken from one client in one pass.
-pub(super) const INTENTS_PER_CLIENT: usize = 16;
+pub(super) const INTENTS_PER_CLIENT: usize = BATCH;
 
-/// Everything that follows from an approval, free of the state it was decided in.
+/// What follows from an approval beside its command, free of the state it was decided in. The command is built apart:
+/// who takes it looks at it in memory, and nothing of this has to be there.
 struct Accepted {
     slots: [Words; 2],
     decision: Decision,
-    command: Option<Command>,
     effect: Effect,
 }
 
 impl Accepted {
     #[inline(always)]
     fn of(approved: &Approved<'_>) -> Self {
-        Self {
-            slots: approved.record_slots(),
-            decision: approved.decision(0),
-            command: approved.command(),
-            effect: approved.effect(),
-        }
+        Self { slots: approved.record_slots(), decision: approved.decision(0), effect: approved.effect() }
     }
 }
 
@@ -54,35 +49,32 @@ impl Reactor {
 
     #[inline(always)]
     fn serve_batch(&mut self, port: &mut ClientPort, batch: &[Words]) -> Result<usize, PortFault> {
-        for words in batch {
-            self.gate.prefetch(port.strategy, words);
-        }
-        if batch.len() > 1 {
-            for words in batch {
-                self.gate.prefetch_entry(port.strategy, words);
-            }
-        }
+        self.gate.prefetch(port.strategy, batch);
         let now_ns = self.pass_now_ns();
         // Looked at once for all, where there is plenty.
-        let plenty = self.room(batch.len()) == Room::OPEN;
+        let plenty = self.room(batch.len()) == Room::OPEN
+            && (port.draining || port.has_room_for_decisions(batch.len())?);
+        let first = port.intents.position();
         let mut served = 0;
-        for words in batch.iter().take_while(|words| !is_update(words)) {
-            if !port.draining && !port.has_decision_room()? {
+        for (words, position) in batch.iter().zip(first..) {
+            let room = if plenty { Room::OPEN } else { self.room(1) };
+            if is_update(words) {
+                break;
+            }
+            if !plenty && !port.draining && !port.has_room_for_decisions(1)? {
                 self.counters.inc(Counter::FullEventRings);
                 break;
             }
-            let room = if plenty { Room::OPEN } else { self.room(1) };
-            let position = port.intents.position();
             port.intents.advance(1);
+            served += 1;
             let request = port.request(words, None, position, now_ns, room);
             match self.gate.pass(&request) {
                 Some(approved) => {
-                    let accepted = Accepted::of(&approved);
-                    self.accept(port, &accepted, None)?;
+                    let (accepted, command) = (Accepted::of(&approved), approved.command());
+                    self.accept(port, &accepted, command.as_ref(), None)?;
                 }
-                None => self.decide_slowly(port, request)?,
+                None => self.decide_slowly(port, port.request(words, None, position, now_ns, room))?,
             }
-            served += 1;
         }
         self.count_served(served, now_ns, batch[0][5]);
         Ok(served as usize)
@@ -95,7 +87,7 @@ impl Reactor {
         if is_update(&head.words) {
             return self.serve_long_update(at, &head);
         }
-        if !port.draining && !port.has_decision_room()? {
+        if !port.draining && !port.has_room_for_decisions(1)? {
             self.counters.inc(Counter::FullEventRings);
             return Ok(0);
         }
@@ -137,8 +129,8 @@ impl Reactor {
     fn decide_slowly(&mut self, port: &mut ClientPort, request: Request<'_>) -> Result<(), PortFault> {
         match self.gate.decide(&request) {
             Verdict::Accepted(approved) => {
-                let accepted = Accepted::of(&approved);
-                self.accept(port, &accepted, request.ext)
+                let (accepted, command) = (Accepted::of(&approved), approved.command());
+                self.accept(port, &accepted, command.as_ref(), request.ext)
             }
             Verdict::Refused(refusal) => self.refuse(port, &refusal),
         }
@@ -150,6 +142,7 @@ impl Reactor {
         &mut self,
         port: &mut ClientPort,
         accepted: &Accepted,
+        command: Option<&Command>,
         ext: Option<&Words>,
     ) -> Result<(), PortFault> {
         let [first, second] = accepted.slots;
@@ -169,8 +162,8 @@ impl Reactor {
             })
         };
         self.gate.commit(&accepted.effect, journal_seq);
-        if let Some(command) = &accepted.command {
-            self.venue.push(&{ *command }, accepted.decision.decided_at_ns);
+        if let Some(command) = command {
+            self.venue.push(command, accepted.decision.decided_at_ns);
             self.tally.commands += 1;
         }
         self.tally.intents += 1;

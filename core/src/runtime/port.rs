@@ -57,10 +57,10 @@ pub(super) struct About {
 pub(super) const REPORT_RESERVE_SLOTS: u64 = 64;
 
 impl ClientPort {
-    /// Whether a decision may be made for this client now: its answer must fit, and leave room for reports.
+    /// Whether `decisions` may be made for this client now: their answers must fit, and leave room for reports.
     #[inline]
-    pub fn has_decision_room(&mut self) -> Result<bool, Fault> {
-        self.events.has_room(1 + REPORT_RESERVE_SLOTS)
+    pub fn has_room_for_decisions(&mut self, decisions: usize) -> Result<bool, Fault> {
+        self.events.has_room(decisions as u64 + REPORT_RESERVE_SLOTS)
     }
 
     /// What it asks with an intent that stands at `position` of its ring.

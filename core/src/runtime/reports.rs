@@ -87,7 +87,8 @@ impl Reactor {
             self.counters.inc(Counter::Fills);
         }
         if booked.is_overfill() {
-            self.overfilled(&told);
+            // A copy: what only a rare path reads need not be in memory on the way of every report.
+            self.overfilled(&{ told });
         }
     }
 

@@ -64,7 +64,7 @@ impl Reactor {
         if port.draining || self.tape_now_ns.is_some() {
             return Ok(());
         }
-        if port.has_decision_room()? {
+        if port.has_room_for_decisions(1)? {
             if port.lagging_since_ns != 0 {
                 port.lagging_since_ns = 0;
                 port.lagging.set(0);

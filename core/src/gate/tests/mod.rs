@@ -143,7 +143,7 @@ impl Rig {
 
     pub fn decide(&self, strategy: StrategyId, intent: &Intent, ext: Option<&OperatorExt>) -> Decided {
         let (words, ext) = (intent.encode(), ext.map(OperatorExt::encode));
-        self.gate.prefetch(strategy, &words);
+        self.gate.prefetch(strategy, &[words]);
         let request = Request {
             strategy,
             operator: ext.is_some(),
