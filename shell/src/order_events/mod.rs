@@ -142,7 +142,7 @@ impl Publisher {
             let batch = source.next(mark)?;
             self.status.saw(mark.next, source.end());
             if batch.messages.is_empty() && batch.after.next < mark.next.saturating_add(MARK_EVERY_SLOTS) {
-                source.keep(batch.after);
+                source.keep(mark);
                 if batch.is_last {
                     self.rest(idle)?;
                     idle = (idle * 2).min(IDLE_MAX);

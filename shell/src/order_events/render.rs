@@ -129,6 +129,11 @@ impl Teller {
         self.epoch
     }
 
+    /// The next record belongs to this life of the gate, or begins another.
+    pub fn begin_in(&mut self, epoch: u16) {
+        self.epoch = epoch;
+    }
+
     /// Key and value for the record at `position`, if it is about orders.
     pub fn tell(&mut self, position: u64, record: &Record) -> Option<(String, String)> {
         match record {

@@ -1,8 +1,9 @@
 //! The journal from a mark on, as messages.
 //!
 //! Reports name orders by number; what their callers call them stands in the decisions before. So reading begins at a
-//! checkpoint at or before the mark, or at the first record, and nothing is told before the mark. Where neither is left, the
-//! stretch up to the oldest checkpoint is told as one `gap`.
+//! checkpoint at or before the mark, or at the first record, and nothing is told before the mark. Where neither is left, it
+//! begins at the mark with the names of a later checkpoint; where the mark's segment is gone, too, the stretch up to the
+//! oldest checkpoint is told as one `gap`.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -118,9 +119,9 @@ impl Source {
         }
     }
 
-    /// Everything before `after` is read and had nothing to tell.
-    pub fn keep(&mut self, after: Mark) {
-        self.tell(after.next);
+    /// Nothing new is in the topic: the journal keeps what follows `mark`.
+    pub fn keep(&mut self, mark: Mark) {
+        self.tell(mark.next);
     }
 
     /// Everything before `mark` is in the topic.
@@ -183,7 +184,13 @@ fn start(
         return Ok((follower, Teller::new(journal), FIRST_POSITION));
     }
     for position in listed.iter().filter(|position| usable(position)) {
-        if let Some((teller, chain)) = restored(archive_dir, journal, *position) {
+        if let Some((mut teller, chain)) = restored(archive_dir, journal, *position) {
+            if oldest <= mark.next {
+                // Nothing is missing but what callers called some orders that ended before the checkpoint.
+                teller.begin_in(mark.epoch);
+                let follower = Follower::open(hot_path, archive_dir, mark.next)?;
+                return Ok((follower, teller, FIRST_POSITION));
+            }
             let follower = Follower::open_chained(hot_path, archive_dir, *position, Some(chain))?;
             return Ok((follower, teller, *position));
         }
