@@ -166,11 +166,12 @@ impl Publisher {
         before: Mark,
         source: &Source,
     ) -> Result<(), Halt> {
-        let topic = &self.options.topic;
-        let draft = |(key, value): &(String, String)| (key.clone().into_bytes(), value.clone().into_bytes());
-        let messages: Vec<(Vec<u8>, Vec<u8>)> = batch.messages.iter().map(draft).collect();
-        let drafts: Vec<Draft<'_>> =
-            messages.iter().map(|(key, value)| Draft { topic, key, value }).collect();
+        let topic = self.options.topic.clone();
+        let drafts: Vec<Draft<'_>> = batch
+            .messages
+            .iter()
+            .map(|(key, value)| Draft { topic: &topic, key: key.as_bytes(), value: value.as_bytes() })
+            .collect();
         let text = batch.after.write();
         loop {
             let Err(error) = writer.append(&drafts, text.as_bytes()) else {
