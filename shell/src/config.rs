@@ -9,6 +9,7 @@ use ringfence_ipc::msg::AccountId;
 
 use crate::audit::AuditOptions;
 use crate::auth::Auth;
+use crate::order_events;
 
 /// The shell's configuration. While authentication is off, only loopback addresses may be bound.
 #[derive(Clone, Debug)]
@@ -37,6 +38,8 @@ pub struct ShellConfig {
     pub stale_after: Duration,
     /// The audit log.
     pub audit: AuditOptions,
+    /// Where order events go; none: nowhere.
+    pub order_events: Option<order_events::Options>,
     /// Who may do what; none: authentication is off.
     pub auth: Option<Arc<Auth>>,
 }
@@ -60,6 +63,7 @@ impl ShellConfig {
             market_source: "sim".to_owned(),
             market_symbol: None,
             stale_after: Duration::from_secs(5),
+            order_events: None,
             auth: None,
         }
     }

@@ -12,6 +12,7 @@ mod error;
 pub mod feed;
 pub mod gateway;
 pub mod http;
+pub mod order_events;
 mod server;
 
 pub use config::ShellConfig;

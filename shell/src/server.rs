@@ -15,6 +15,7 @@ use crate::gateway::link::ClientLink;
 use crate::gateway::market::{Quotes, SAMPLE_EVERY};
 use crate::gateway::{Gateway, Settings, follow, pump};
 use crate::http::{self, App, AppConfig};
+use crate::order_events;
 
 /// How often streams may see the account.
 const ACCOUNT_EVERY: Duration = Duration::from_millis(250);
@@ -57,7 +58,10 @@ pub async fn serve(
         stale_after: config.stale_after,
     };
     let gateway = Arc::new(Gateway::new(settings, gate));
-    let _following = follow::start(Arc::clone(&gateway), config.hot_path, config.archive_dir)?;
+    let (hot_path, archive_dir) = (config.hot_path, config.archive_dir);
+    let _following = follow::start(Arc::clone(&gateway), hot_path.clone(), archive_dir.clone())?;
+    let publishing = config.order_events.map(|options| order_events::start(options, hot_path, archive_dir));
+    let (order_events, _publishing) = publishing.transpose()?.unzip();
     let app = App::new(
         Arc::clone(&gateway),
         AppConfig {
@@ -66,6 +70,7 @@ pub async fn serve(
             market_source: config.market_source,
             market_symbol: config.market_symbol,
             audit,
+            order_events,
             auth: config.auth.clone(),
         },
     );

@@ -24,7 +24,17 @@ pub fn ringfence() -> &'static Path {
         let profile = test.parent().and_then(Path::parent).expect("tests lie in target/<profile>/deps");
         let name = profile.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
         let mut build = Command::new(env!("CARGO"));
-        build.args(["build", "--quiet", "--package", "ringfence", "--bin", "ringfence", "--target-dir"]);
+        build.args([
+            "build",
+            "--quiet",
+            "--package",
+            "ringfence",
+            "--bin",
+            "ringfence",
+            "--features",
+            "kafka",
+            "--target-dir",
+        ]);
         build.arg(profile.parent().expect("a profile lies in a target directory"));
         if name != "debug" {
             build.args(["--profile", &name]);

@@ -11,7 +11,8 @@ use clap::Args;
 use ringfence_core::config::CoreConfig;
 use ringfence_shell::audit::AuditOptions;
 use ringfence_shell::feed::{PlayerConfig, SourceConfig, Speed, play};
-use ringfence_shell::{ShellConfig, serve};
+use ringfence_shell::{ShellConfig, order_events, serve};
+use ringfence_topics::Engine;
 
 use crate::auth_cmd;
 use crate::config_cmd::{Set, source};
@@ -69,6 +70,7 @@ pub fn run(args: ShellArgs) -> anyhow::Result<()> {
         stale_after: Duration::from_millis(shell.stale_after_ms),
         market_source: if shell.replay.is_some() { "replay" } else { "sim" }.to_owned(),
         audit: audit_options(&core),
+        order_events: order_events(&core),
         ..ShellConfig::new(&core.run_dir, core.journal_dir())
     };
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -128,6 +130,17 @@ fn audit_options(core: &CoreConfig) -> AuditOptions {
         ],
         ..AuditOptions::new(core.audit_dir())
     }
+}
+
+fn order_events(core: &CoreConfig) -> Option<order_events::Options> {
+    let events = &core.events;
+    events.enabled.then(|| order_events::Options {
+        engine: Engine::chosen(events.kafka_brokers.as_deref(), &core.topics_path()),
+        topic: events.topic.clone(),
+        retention: Duration::from_secs(events.retain_h * 3600),
+        size_bytes: events.size_bytes,
+        replicas: events.replicas,
+    })
 }
 
 impl ShellArgs {

@@ -243,6 +243,7 @@ fn development(data: &Path) -> anyhow::Result<CoreConfig> {
         paper: PaperModel::default(),
         shell: ShellSection::default(),
         audit: Default::default(),
+        events: Default::default(),
         auth: AuthSection::development(),
         accounts: Vec::new(),
         limits: Limits {

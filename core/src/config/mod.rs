@@ -17,6 +17,7 @@ use crate::journal::JournalOptions;
 mod audit;
 mod auth;
 mod cache;
+mod events;
 mod guard;
 pub mod keys;
 mod limits;
@@ -32,6 +33,7 @@ mod unit;
 pub use audit::AuditConfig;
 pub use auth::AuthSection;
 pub use cache::CacheConfig;
+pub use events::EventsConfig;
 pub use guard::{Levels, OnDisconnect, OnOperatorGone, OperatorConfig, StormConfig};
 pub use limits::Limits;
 pub use reference::reference;
@@ -128,6 +130,9 @@ pub struct CoreConfig {
     /// The audit log.
     #[serde(default)]
     pub audit: AuditConfig,
+    /// Order events.
+    #[serde(default)]
+    pub events: EventsConfig,
     /// Who may use the shell.
     #[serde(default)]
     pub auth: AuthSection,
@@ -553,6 +558,12 @@ impl CoreConfig {
     #[must_use]
     pub fn audit_dir(&self) -> PathBuf {
         self.data_dir.join("audit")
+    }
+
+    /// Topics that are kept in a file.
+    #[must_use]
+    pub fn topics_path(&self) -> PathBuf {
+        self.data_dir.join("topics.db")
     }
 
     /// Where a clean stop leaves its summary.

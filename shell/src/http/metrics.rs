@@ -23,6 +23,7 @@ use super::App;
 use super::problem::Problem;
 use super::read::own_memory_bytes;
 use crate::audit::{LogType, Status};
+use crate::order_events;
 
 /// Log-linear, seconds.
 const HTTP_BUCKETS_S: [f64; 18] = [
@@ -223,7 +224,22 @@ fn shell_metrics(app: &App, out: &mut DescriptorEncoder<'_>) -> fmt::Result {
     counter(out, "ringfence_overfills", "Alarm: fills beyond an order's quantity", counts.overfills)?;
     let strays = "Alarm: fills for orders that the gate does not know";
     counter(out, "ringfence_stray_fills", strays, counts.stray_fills)?;
+    if let Some(events) = &app.order_events {
+        order_event_metrics(events, out)?;
+    }
     audit_metrics(&app.audit.status(), out)
+}
+
+fn order_event_metrics(events: &order_events::Status, out: &mut DescriptorEncoder<'_>) -> fmt::Result {
+    let lag = "Journal slots whose order events are not published yet";
+    gauge(out, "ringfence_order_events_lag_slots", lag, events.lag())?;
+    let failing = u64::from(events.state() == order_events::State::Failing);
+    gauge(out, "ringfence_order_events_failing", "1 while order events wait in the journal", failing)?;
+    counter(out, "ringfence_order_events", "Order events published", events.messages())?;
+    let failures = "Times that order events began to wait for their topic's engine";
+    counter(out, "ringfence_order_events_failures", failures, events.failures())?;
+    let gaps = "Stretches of the journal that were gone before they were published";
+    counter(out, "ringfence_order_events_gaps", gaps, events.gaps())
 }
 
 fn audit_metrics(audit: &Status, out: &mut DescriptorEncoder<'_>) -> fmt::Result {

@@ -39,6 +39,7 @@ use tokio::sync::{Semaphore, watch};
 use crate::audit::AuditLog;
 use crate::auth::Auth;
 use crate::gateway::Gateway;
+use crate::order_events;
 use metrics::Metrics;
 use problem::Problem;
 use stream::Streams;
@@ -67,6 +68,7 @@ pub struct App {
     /// The configured one, until somebody chooses another.
     market_symbol: RwLock<Option<String>>,
     audit: AuditLog,
+    order_events: Option<Arc<order_events::Status>>,
     audit_queries: Arc<Semaphore>,
     refusals: trail::Refusals,
     auth: Option<Arc<Auth>>,
@@ -91,6 +93,8 @@ pub struct AppConfig {
     pub market_symbol: Option<String>,
     /// Where what happens is recorded.
     pub audit: AuditLog,
+    /// How the publishing of order events goes; none: there is none.
+    pub order_events: Option<Arc<order_events::Status>>,
     /// Who may do what; none: authentication is off.
     pub auth: Option<Arc<Auth>>,
 }
@@ -113,6 +117,7 @@ impl App {
                 market_source: config.market_source,
                 market_symbol: RwLock::new(config.market_symbol),
                 audit: config.audit,
+                order_events: config.order_events,
                 audit_queries: Arc::new(Semaphore::new(audit::MAX_QUERIES)),
                 refusals: trail::Refusals::default(),
                 auth: config.auth,

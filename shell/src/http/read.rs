@@ -17,6 +17,7 @@ use super::problem::Problem;
 use crate::gateway::account;
 use crate::gateway::exact::Exact;
 use crate::gateway::guarding::GuardBody;
+use crate::order_events;
 
 const PAGE_BYTES: u64 = 4096;
 
@@ -45,6 +46,27 @@ struct Engine {
 struct Stores {
     projection: ProjectionHealth,
     audit: audit::Health,
+    order_events: OrderEventsHealth,
+}
+
+/// `state` is `off`, `waiting` (for a journal), `following` or `failing` (they wait in the journal; the log says why).
+#[derive(Serialize, ToSchema)]
+struct OrderEventsHealth {
+    state: &'static str,
+    engine: Option<&'static str>,
+    position: u64,
+    lag: u64,
+}
+
+impl OrderEventsHealth {
+    fn of(status: Option<&order_events::Status>) -> Self {
+        Self {
+            state: status.map_or("off", |status| status.state().name()),
+            engine: status.map(order_events::Status::engine),
+            position: status.map_or(0, order_events::Status::position),
+            lag: status.map_or(0, order_events::Status::lag),
+        }
+    }
 }
 
 #[derive(Serialize, ToSchema)]
@@ -71,7 +93,8 @@ pub async fn health(State(app): State<Arc<App>>) -> Response<Body> {
     });
     let status = if connected { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     let memory_bytes = own_memory_bytes();
-    let stores = Stores { projection, audit: audit::Health::of(&app.audit) };
+    let order_events = OrderEventsHealth::of(app.order_events.as_deref());
+    let stores = Stores { projection, audit: audit::Health::of(&app.audit), order_events };
     json::response(status, &Health { ok: connected, engine, stores, memory_bytes })
 }
 

@@ -112,6 +112,7 @@ fn start_as(auth: Option<Arc<Auth>>, edit: impl FnOnce(&mut AuditOptions)) -> Sh
         market_source: "sim".into(),
         market_symbol: None,
         audit: audit.clone(),
+        order_events: None,
         auth,
     };
     let app = App::new(Arc::clone(&gateway), config);

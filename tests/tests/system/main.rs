@@ -20,6 +20,7 @@ mod lagging;
 mod limits;
 mod look;
 mod nodes;
+mod order_events;
 mod orders;
 mod page;
 mod park;

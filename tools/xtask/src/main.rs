@@ -1,11 +1,12 @@
 //! Ringfence's development commands: `cargo xtask help`.
 //!
-//! No dependencies, so that it builds in a second. Each command runs the project's own tools as steps, shows their
+//! No dependencies but our own servers, which have none, so that it builds in a second. Each command runs the project's own tools as steps, shows their
 //! output, and exits with 0 only if every step did what it should.
 
 mod bench;
 mod fuzz;
 mod schemathesis;
+mod services;
 mod soak;
 mod step;
 mod tally;
@@ -28,6 +29,8 @@ cargo xtask <command>
                      the benches; writes target/bench/report.json and report.md (--quick: under a minute;
                      --sweep: instead of the usual rows 1 to 64 strategy processes on one gate;
                      --dist: with fat LTO, as installed)
+  services up kafka [--brokers 1|3] | services down kafka
+                     a real Kafka on loopback, its jars by Maven (docs/services.md)
   ci-lint            rustfmt --check, clippy and rustdoc, warnings refused
   help               this
 
@@ -50,6 +53,7 @@ fn main() -> ExitCode {
         ("fuzz", rest) => fuzz::run(rest),
         ("soak", rest) => soak::run(rest),
         ("bench", rest) => bench::run(rest),
+        ("services", rest) => services::run(rest),
         ("ci-lint", []) => lint(),
         ("help" | "--help" | "-h", _) => {
             print!("{HELP}");

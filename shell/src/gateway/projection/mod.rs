@@ -73,6 +73,15 @@ impl Names {
         self.strategies.iter().flatten()
     }
 
+    /// Takes note of a record that names something.
+    pub(crate) fn learn(&mut self, record: &Record) {
+        match record {
+            Record::Symbol { id, symbol } => put(&mut self.symbols, *id, *symbol),
+            Record::Strategy(strategy) => put(&mut self.strategies, strategy.strategy, *strategy),
+            _ => {}
+        }
+    }
+
     pub(crate) fn symbol_name(&self, id: SymbolId) -> String {
         self.symbol(id).map_or_else(|| format!("#{id}"), |symbol| symbol.name().to_owned())
     }
@@ -132,8 +141,7 @@ impl Projection {
         let first = out.len();
         match record {
             Record::Boot(boot) => (self.epoch, self.now_ns) = (boot.epoch, boot.now_ns),
-            Record::Symbol { id, symbol } => put(&mut self.names.symbols, *id, *symbol),
-            Record::Strategy(strategy) => put(&mut self.names.strategies, strategy.strategy, *strategy),
+            Record::Symbol { .. } | Record::Strategy(_) => self.names.learn(record),
             Record::Mark(mark) => {
                 put(&mut self.marks, mark.symbol, *mark);
                 self.now_ns = mark.now_ns;

@@ -1,0 +1,13 @@
+//! Real servers on loopback, for tests and trials. Each has a module of its own; `cargo xtask services` and the tests
+//! start them by the same code. They are found outside of the repository, keep everything they write in a scratch folder,
+//! and are stopped by pid.
+
+#![forbid(unsafe_code)]
+
+pub mod kafka;
+mod node;
+mod place;
+mod port;
+
+pub use node::Node;
+pub use place::cache_dir;
