@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, bail, ensure};
 use clap::{Args, ValueEnum};
 use ringfence_core::config::{
-    AuthSection, ClientConfig, CoreConfig, JournalConfig, Levels, Limits, OperatorConfig, PaperModel,
-    ShellSection, StormConfig, StrategyConfig, SymbolConfig, VenueKind, Wait,
+    AuthSection, BinanceSection, ClientConfig, CoreConfig, JournalConfig, Levels, Limits, OperatorConfig,
+    PaperModel, ShellSection, StormConfig, StrategyConfig, SymbolConfig, VenueKind, Wait,
 };
 use ringfence_ipc::counters::{Counter, CountersReader};
 use serde_json::Value;
@@ -242,6 +242,7 @@ fn development(data: &Path) -> anyhow::Result<CoreConfig> {
         cache: Default::default(),
         paper: PaperModel::default(),
         shell: ShellSection::default(),
+        binance: BinanceSection::default(),
         audit: Default::default(),
         auth: AuthSection::development(),
         accounts: Vec::new(),
