@@ -252,8 +252,9 @@ impl VenueClient {
         Ok(self.connection.tell_snapshot(SnapshotPart { number, lines: Vec::new(), end: Some(end) })?)
     }
 
-    /// Moves reports to the gate as far as they fit.
-    fn flush(&mut self) {
+    /// Moves reports to the gate as far as they fit and takes no commands: for an adapter that ends. [`VenueClient::poll`]
+    /// does so too.
+    pub fn flush(&mut self) {
         if self.fault.is_none()
             && !self.connection.is_lost()
             && let Err(fault) = self.push_reports()

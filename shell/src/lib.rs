@@ -13,6 +13,7 @@ pub mod feed;
 pub mod gateway;
 pub mod http;
 mod server;
+pub mod venue;
 
 pub use config::ShellConfig;
 pub use error::ShellError;
