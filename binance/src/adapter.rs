@@ -10,8 +10,10 @@ use crate::balances::Balances;
 use crate::config::{Config, ConfigError};
 use crate::ledger::{Action, Counts, Ledger, Mode, Tuning};
 use crate::rest::{Answer, Failure, Outcome, Request, Rest};
+use crate::rules::StepError;
 use crate::session::{self, Heard};
 use crate::wire::UserEvent;
+use ringfence_ipc::handshake::VenueOrder;
 use ringfence_ipc::msg::{Command, OrderId, Report};
 use ringfence_ipc::symbol::Symbol;
 use std::collections::VecDeque;
@@ -59,13 +61,40 @@ pub struct Status {
     pub counts: Counts,
 }
 
+/// What the adapter is asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ask {
+    /// To be carried out, once.
+    Command(Command),
+    /// What the venue has; the newest such question is answered, under its number.
+    Snapshot(u64),
+}
+
+/// What the adapter tells, in its order: a snapshot reflects the reports before it and nothing else.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Told {
+    /// What happened to an order.
+    Report(Report),
+    /// The answer to [`Ask::Snapshot`], after a comparison with the venue's own list.
+    Snapshot {
+        /// Of the question.
+        number: u64,
+        /// The newest order that was asked for before.
+        last_order_id: OrderId,
+        /// Every open order, and those that ended last.
+        orders: Vec<VenueOrder>,
+    },
+}
+
 /// The ends that the adapter works with.
 #[derive(Debug)]
 pub struct Ports {
     /// From the gate. The adapter ends when it is closed and everything under way is answered.
-    pub commands: mpsc::Receiver<Command>,
+    pub asks: mpsc::Receiver<Ask>,
     /// To the gate. A full channel stops the adapter, so that nothing is lost.
-    pub reports: mpsc::Sender<Report>,
+    pub told: mpsc::Sender<Told>,
+    /// The gate's life: new orders of another one are refused.
+    pub epoch: watch::Receiver<u16>,
     /// What it says of itself.
     pub status: watch::Sender<Status>,
     /// What the account has.
@@ -81,20 +110,21 @@ pub enum StartError {
     /// No HTTP client could be made.
     #[error("no HTTP client: {0}; are the machine's root certificates installed?")]
     Http(String),
+    /// The gate counts in steps that the venue does not have.
+    #[error(transparent)]
+    Steps(#[from] StepError),
 }
 
-/// Runs the adapter until the gate's end of `ports` is gone. `epoch` is the gate's life: new orders of another one are
-/// refused.
+/// Runs the adapter until the gate's end of `ports` is gone.
 ///
 /// # Errors
-/// [`StartError`]: nothing was sent.
-pub async fn run(config: Config, symbols: &[Symbol], epoch: u16, ports: Ports) -> Result<(), StartError> {
+/// [`StartError`]: no order was sent.
+pub async fn run(config: Config, symbols: &[Symbol], ports: Ports) -> Result<(), StartError> {
     config.check()?;
     let config = Arc::new(config);
     let rest = Rest::new(Arc::clone(&config)).map_err(|error| StartError::Http(error.to_string()))?;
     let rest = Arc::new(rest);
     let tuning = Tuning {
-        epoch,
         recv_window_ms: config.recv_window_ms,
         gap_patience_ms: u64::try_from(config.gap_patience.as_millis()).unwrap_or(u64::MAX),
         max_orders: config.max_orders,
@@ -113,13 +143,15 @@ pub async fn run(config: Config, symbols: &[Symbol], epoch: u16, ports: Ports) -
         reconcile: Reconcile::default(),
         retries: Vec::new(),
         rules_known: false,
+        misfit: None,
+        snapshot: None,
         generation: 0,
         config,
         rest,
     };
     let mut sessions = JoinSet::new();
     adapter.work(events, heard, &mut sessions).await;
-    Ok(())
+    adapter.misfit.map_or(Ok(()), |misfit| Err(misfit.into()))
 }
 
 /// What is still to be compared before trading resumes.
@@ -135,6 +167,17 @@ enum Asked {
     Order(OrderId),
     /// Not about one order; of which session.
     Venue(Request, u64),
+    /// The list for the snapshot of this number.
+    Snapshot(u64),
+}
+
+/// A snapshot on its way.
+#[derive(Debug)]
+struct Snapshot {
+    number: u64,
+    asked: bool,
+    /// The list was compared; open orders there that nobody here knows.
+    listed: Option<Vec<VenueOrder>>,
 }
 
 struct Adapter {
@@ -153,6 +196,9 @@ struct Adapter {
     /// Questions to be asked again, each once.
     retries: Vec<(Instant, Request)>,
     rules_known: bool,
+    /// Why nothing can be traded.
+    misfit: Option<StepError>,
+    snapshot: Option<Snapshot>,
     /// Counts sessions, so that an answer of an earlier one does not end the next one's comparison.
     generation: u64,
 }
@@ -178,13 +224,19 @@ impl Adapter {
                 biased;
                 Some(done) = self.flight.join_next(), if !self.flight.is_empty() => self.done(done),
                 Some(said) = events.recv() => self.heard(said),
-                command = self.ports.commands.recv() => match command {
-                    Some(command) => self.ledger.command(&command, self.rest.clock.now_ms()),
+                ask = self.ports.asks.recv() => match ask {
+                    Some(Ask::Command(command)) => {
+                        let epoch = *self.ports.epoch.borrow();
+                        self.ledger.command(&command, epoch, self.rest.clock.now_ms());
+                    }
+                    Some(Ask::Snapshot(number)) => {
+                        self.snapshot = Some(Snapshot { number, asked: false, listed: None });
+                    }
                     None => break,
                 },
                 _ = tick.tick() => self.tick(),
             }
-            if !self.flush().await {
+            if !self.flush().await || self.misfit.is_some() {
                 break;
             }
         }
@@ -204,11 +256,16 @@ impl Adapter {
             match action {
                 Action::Ask(id, request) => self.backlog.push_back((Asked::Order(id), request)),
                 Action::Report(report) => {
-                    if self.ports.reports.send(report).await.is_err() {
+                    if self.ports.told.send(Told::Report(report)).await.is_err() {
                         return false;
                     }
                 }
             }
+        }
+        if let Some(told) = self.answer_snapshot()
+            && self.ports.told.send(told).await.is_err()
+        {
+            return false;
         }
         while self.flight.len() < self.config.max_in_flight {
             let Some((asked, request)) = self.backlog.pop_front() else { break };
@@ -242,6 +299,7 @@ impl Adapter {
         match asked {
             Asked::Order(id) => self.ledger.answered(id, outcome, now_ms),
             Asked::Venue(request, generation) => self.venue_said(request, generation, outcome, now_ms),
+            Asked::Snapshot(number) => self.listed(number, outcome, now_ms),
         }
     }
 
@@ -252,7 +310,7 @@ impl Adapter {
                 self.venue(Request::Rules { symbols: self.names.clone() })
             }
             Ok(Answer::Rules(info)) => {
-                self.ledger.learn(&info);
+                self.misfit = self.ledger.learn(&info).err();
                 self.status.untraded = self.ledger.untraded().into_iter().map(str::to_owned).collect();
                 self.rules_known = true;
                 self.phase(Phase::Connected);
@@ -263,7 +321,7 @@ impl Adapter {
                 self.reconcile.account |= current;
             }
             Ok(Answer::Orders(orders)) => {
-                self.ledger.compare(&orders, outcome.sent_ms, now_ms);
+                let _ = self.ledger.compare(&orders, outcome.sent_ms, now_ms);
                 self.reconcile.orders |= current;
             }
             Ok(_) => {}
@@ -332,6 +390,38 @@ impl Adapter {
             self.phase(Phase::Reconciling);
             self.venue(Request::OpenOrders);
         }
+    }
+
+    /// The list for a snapshot. What it shows is told before the snapshot; one that does not come has no snapshot.
+    fn listed(&mut self, number: u64, outcome: Outcome, now_ms: u64) {
+        let Ok(Answer::Orders(orders)) = outcome.result else {
+            self.snapshot = self.snapshot.take().filter(|snapshot| snapshot.number != number);
+            return;
+        };
+        let strays = self.ledger.compare(&orders, outcome.sent_ms, now_ms);
+        if let Some(snapshot) = self.snapshot.as_mut().filter(|snapshot| snapshot.number == number) {
+            snapshot.listed = Some(strays);
+        }
+    }
+
+    /// The snapshot that is wanted, once everything that its list has shown is told. While events are missing it waits.
+    fn answer_snapshot(&mut self) -> Option<Told> {
+        let trading = self.ledger.mode() == Mode::Trading;
+        let snapshot = self.snapshot.as_mut()?;
+        let number = snapshot.number;
+        if !trading {
+            (snapshot.asked, snapshot.listed) = (false, None);
+        } else if !std::mem::replace(&mut snapshot.asked, true) {
+            self.backlog.push_back((Asked::Snapshot(number), Request::OpenOrders));
+        }
+        if !self.ledger.is_told() {
+            return None;
+        }
+        let strays = snapshot.listed.take()?;
+        self.snapshot = None;
+        let mut orders = self.ledger.listing();
+        orders.extend(strays);
+        Some(Told::Snapshot { number, last_order_id: self.ledger.last_order_id(), orders })
     }
 
     /// Trading resumes when the lists are compared and every order that they left open is asked for.

@@ -12,7 +12,7 @@ pub const TESTNET_WS_API: &str = "wss://ws-api.testnet.binance.vision/ws-api/v3"
 pub const TESTNET_STREAMS: &str = "wss://stream.testnet.binance.vision";
 
 /// Everything the adapter needs to know.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Config {
     /// Base address of REST, without `/api`.
     pub rest_url: String,
@@ -98,6 +98,15 @@ impl Config {
         }
     }
 
+    /// Whether no real money can be at the other end: every address is the testnet's or loopback.
+    #[must_use]
+    pub fn is_testnet(&self) -> bool {
+        [&self.rest_url, &self.ws_api_url, &self.stream_url].iter().all(|url| {
+            Url::parse(url)
+                .is_ok_and(|url| url.host_str().is_some_and(|host| is_loopback(host) || is_testnet(host)))
+        })
+    }
+
     /// Whether it can work.
     ///
     /// # Errors
@@ -131,13 +140,20 @@ fn check_url(field: &'static str, text: &str, schemes: [&str; 2], allow: bool) -
     let wrong = || ConfigError::Url { field, url: text.to_owned() };
     let url = Url::parse(text).map_err(|_| wrong())?;
     let host = url.host_str().ok_or_else(wrong)?;
-    let loopback = host == "localhost"
-        || host.trim_matches(['[', ']']).parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback());
+    let loopback = is_loopback(host);
     if !(url.scheme() == schemes[0] || loopback && url.scheme() == schemes[1]) {
         return Err(wrong());
     }
-    let testnet = host == "testnet.binance.vision" || host.ends_with(".testnet.binance.vision");
-    if loopback || testnet || allow { Ok(()) } else { Err(ConfigError::Mainnet { field }) }
+    if loopback || is_testnet(host) || allow { Ok(()) } else { Err(ConfigError::Mainnet { field }) }
+}
+
+fn is_loopback(host: &str) -> bool {
+    host == "localhost"
+        || host.trim_matches(['[', ']']).parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback())
+}
+
+fn is_testnet(host: &str) -> bool {
+    host == "testnet.binance.vision" || host.ends_with(".testnet.binance.vision")
 }
 
 #[cfg(test)]

@@ -27,7 +27,7 @@ mod session;
 mod sign;
 mod wire;
 
-pub use adapter::{Phase, Ports, StartError, Status, run};
+pub use adapter::{Ask, Phase, Ports, StartError, Status, Told, run};
 pub use balances::{Balance, Balances};
 pub use config::{Config, ConfigError, TESTNET_REST, TESTNET_STREAMS, TESTNET_WS_API};
 pub use ledger::Counts;
@@ -35,4 +35,5 @@ pub use market::{
     BinanceParser, MAX_EVENT_LEVELS, MAX_LINE_BYTES, MarketBody, MarketEvent, MarketPorts, MarketStatus,
     ParseError, Timed, run_market,
 };
+pub use rules::StepError;
 pub use sign::{Key, KeyError, Params};

@@ -3,7 +3,7 @@
 use crate::wire::{Filter, SymbolInfo};
 use ringfence_ipc::msg::{Command, OrderType, Tif, intent_flags};
 use ringfence_ipc::reason::Reason;
-use ringfence_ipc::symbol::{DecimalError, Symbol, parse_scaled};
+use ringfence_ipc::symbol::{DecimalError, Symbol, format_scaled, parse_scaled};
 
 /// Decimals of every number that the venue writes.
 pub(crate) const VENUE_DECIMALS: u8 = 8;
@@ -48,6 +48,51 @@ impl Bounds {
     }
 }
 
+/// The gate's steps of a symbol are not steps of the venue, or the venue's numbers are finer than the gate can count.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum StepError {
+    /// The venue would refuse what the gate lets pass.
+    #[error(
+        "{symbol}: the gate's {what} is {here}, the venue's is {there}: set `{what}` of the symbol to a multiple of {there}"
+    )]
+    Between {
+        /// The symbol's name.
+        symbol: String,
+        /// `tick` or `lot`.
+        what: &'static str,
+        /// As configured.
+        here: String,
+        /// As the venue says.
+        there: String,
+    },
+    /// A fill could not be booked exactly.
+    #[error(
+        "{symbol}: the gate's `{what}` is {here}, the venue's {step} needs {there}: raise it, in a new data_dir"
+    )]
+    Finer {
+        /// The symbol's name.
+        symbol: String,
+        /// `price_scale` or `qty_scale`.
+        what: &'static str,
+        /// As configured.
+        here: u8,
+        /// The venue's step, as it says.
+        step: String,
+        /// What counts it exactly.
+        there: u8,
+    },
+}
+
+/// Without the zeros at its end.
+fn short(value_e16: i128) -> String {
+    format_scaled(value_e16, 16).trim_end_matches('0').trim_end_matches('.').to_owned()
+}
+
+/// Decimals that a step needs.
+fn decimals(step_e16: i128) -> u8 {
+    (0..=16).find(|scale| step_e16 % 10i128.pow(16 - u32::from(*scale)) == 0).unwrap_or(16)
+}
+
 /// A bound beyond 64 bits bounds nothing.
 fn e16(text: &str) -> Result<i128, DecimalError> {
     match parse_scaled(text, VENUE_DECIMALS) {
@@ -86,6 +131,28 @@ impl Rules {
             }
         }
         Ok(rules)
+    }
+
+    /// Whether the gate's steps are steps of the venue, and the venue's numbers exact in the gate.
+    pub(crate) fn fits(&self, symbol: &Symbol) -> Result<(), StepError> {
+        let pairs = [
+            ("tick", "price_scale", symbol.tick, symbol.price_scale, self.price.step_e16),
+            ("lot", "qty_scale", symbol.lot, symbol.qty_scale, self.lot.step_e16),
+        ];
+        for (what, scale_name, step, scale, there_e16) in pairs.into_iter().filter(|pair| pair.4 > 0) {
+            let name = symbol.name().to_owned();
+            let here_e16 = i128::from(step) * 10i128.pow(u32::from(16 - scale.min(16)));
+            if here_e16 % there_e16 != 0 {
+                let (here, there) = (short(here_e16), short(there_e16));
+                return Err(StepError::Between { symbol: name, what, here, there });
+            }
+            let there = decimals(there_e16);
+            if there > scale {
+                let step = short(there_e16);
+                return Err(StepError::Finer { symbol: name, what: scale_name, here: scale, step, there });
+            }
+        }
+        Ok(())
     }
 
     /// Whether the venue would take the terms of `command`. A market order's notional is the venue's to judge: only it
@@ -177,5 +244,29 @@ mod tests {
             assert_eq!(rules.check(&symbol, &command(price, qty, Tif::Gtc)), expected, "{price} {qty}");
         }
         assert_eq!(rules.check(&symbol, &command(60_000_000, 100, Tif::Day)), Err(Reason::BadTif));
+    }
+
+    #[test]
+    fn steps_that_differ_are_refused_with_both_values() {
+        let rules = Rules {
+            price: Bounds::new("0", "0", "0.01").expect("bounds"),
+            lot: Bounds::new("0", "0", "0.00001").expect("bounds"),
+            ..Rules::default()
+        };
+        let fits = |price_scale, qty_scale, tick, lot| {
+            let symbol = Symbol::new("BTCUSDT", price_scale, qty_scale, tick, lot).expect("a symbol");
+            rules.fits(&symbol).map_err(|error| error.to_string())
+        };
+        assert_eq!(fits(2, 5, 1, 1), Ok(()));
+        assert_eq!(fits(3, 8, 50, 1_000), Ok(()), "coarser steps are steps of the venue, too");
+        for (scales, steps, says) in [
+            ((3, 5), (1, 1), "the gate's tick is 0.001, the venue's is 0.01"),
+            ((2, 8), (1, 1), "the gate's lot is 0.00000001, the venue's is 0.00001"),
+            ((1, 5), (1, 1), "the gate's `price_scale` is 1, the venue's 0.01 needs 2"),
+            ((2, 3), (1, 1), "the gate's `qty_scale` is 3, the venue's 0.00001 needs 5"),
+        ] {
+            let told = fits(scales.0, scales.1, steps.0, steps.1).expect_err(says);
+            assert!(told.contains(says), "{told}");
+        }
     }
 }

@@ -7,14 +7,16 @@ use base64::prelude::BASE64_STANDARD;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use secrecy::{ExposeSecret as _, SecretString};
 use std::fmt;
+use std::sync::Arc;
 
 /// What a query string holds as it is: RFC 3986's unreserved characters.
 const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
 
 /// An API key and what signs for it.
+#[derive(Clone)]
 pub struct Key {
     api_key: SecretString,
-    signer: Signer,
+    signer: Arc<Signer>,
 }
 
 enum Signer {
@@ -32,7 +34,7 @@ impl Key {
     #[must_use]
     pub fn hmac(api_key: &str, secret: SecretString) -> Self {
         let key = hmac::Key::new(hmac::HMAC_SHA256, secret.expose_secret().as_bytes());
-        Self { api_key: api_key.into(), signer: Signer::Hmac(Box::new(key)) }
+        Self { api_key: api_key.into(), signer: Arc::new(Signer::Hmac(Box::new(key))) }
     }
 
     /// An Ed25519 key; `pem` is its private half in PKCS#8.
@@ -49,13 +51,13 @@ impl Key {
         let body: SecretString = body.split_whitespace().collect::<String>().into();
         let der = BASE64_STANDARD.decode(body.expose_secret()).map_err(|_| KeyError)?;
         let pair = Ed25519KeyPair::from_pkcs8(&der).map_err(|_| KeyError)?;
-        Ok(Self { api_key: api_key.into(), signer: Signer::Ed25519(pair) })
+        Ok(Self { api_key: api_key.into(), signer: Arc::new(Signer::Ed25519(pair)) })
     }
 
     /// Whether a WebSocket session can log on with it.
     #[must_use]
-    pub const fn is_ed25519(&self) -> bool {
-        matches!(self.signer, Signer::Ed25519(_))
+    pub fn is_ed25519(&self) -> bool {
+        matches!(*self.signer, Signer::Ed25519(_))
     }
 
     /// The public half: it names the account, so it is not shown either.
@@ -66,7 +68,7 @@ impl Key {
     /// The signature of `payload`: hex of HMAC-SHA256, base64 of Ed25519. Not yet percent-encoded.
     #[must_use]
     pub fn sign(&self, payload: &str) -> String {
-        match &self.signer {
+        match &*self.signer {
             Signer::Hmac(key) => {
                 let tag = hmac::sign(key, payload.as_bytes());
                 tag.as_ref().iter().map(|byte| format!("{byte:02x}")).collect()

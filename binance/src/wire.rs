@@ -51,6 +51,12 @@ pub(crate) struct Replaced {
 pub(crate) struct OrderInfo {
     pub(crate) order_id: u64,
     pub(crate) client_order_id: String,
+    #[serde(default)]
+    pub(crate) symbol: String,
+    #[serde(default)]
+    pub(crate) side: String,
+    #[serde(default)]
+    pub(crate) price: String,
     pub(crate) orig_qty: String,
     pub(crate) executed_qty: String,
     pub(crate) status: Status,

@@ -228,7 +228,8 @@ impl VenueClient {
     }
 
     /// Answers [`VenueEvent::Snapshot`]: what the venue has after everything reported so far, and nothing else. Blocks
-    /// while the gate reads it. `positions`, if told, are all of them.
+    /// while the gate reads it. `last_order_id` is the newest order that had reached the venue: what was handed out, unless
+    /// the adapter keeps orders waiting. `positions`, if told, are all of them.
     ///
     /// # Errors
     /// [`ReportError`].
@@ -236,6 +237,7 @@ impl VenueClient {
         &mut self,
         number: u64,
         taken_ns: u64,
+        last_order_id: OrderId,
         orders: &[VenueOrder],
         positions: Option<&[VenuePosition]>,
     ) -> Result<(), ReportError> {
@@ -246,16 +248,13 @@ impl VenueClient {
         for part in lines.chunks(SNAPSHOT_LINES_PER_PACKET) {
             self.connection.tell_snapshot(SnapshotPart { number, lines: part.to_vec(), end: None })?;
         }
-        let end = SnapshotEnd {
-            taken_ns,
-            last_order_id: self.mark.unwrap_or(0),
-            has_positions: positions.is_some(),
-        };
+        let end = SnapshotEnd { taken_ns, last_order_id, has_positions: positions.is_some() };
         Ok(self.connection.tell_snapshot(SnapshotPart { number, lines: Vec::new(), end: Some(end) })?)
     }
 
-    /// Moves reports to the gate as far as they fit.
-    fn flush(&mut self) {
+    /// Moves reports to the gate as far as they fit and takes no commands: for an adapter that ends. [`VenueClient::poll`]
+    /// does so too.
+    pub fn flush(&mut self) {
         if self.fault.is_none()
             && !self.connection.is_lost()
             && let Err(fault) = self.push_reports()

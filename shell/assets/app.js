@@ -344,15 +344,25 @@ const COUNTERS = [["accepted", "accepted"], ["rejected", "rejected"], ["duplicat
 
 async function poll() {
   try {
-    const [gate, held] = await Promise.all([ask("/api/gate"), ask("/api/positions")]);
+    const [gate, held, ping] = await Promise.all([ask("/api/gate"), ask("/api/positions"), ask("/api/execution/ping")]);
     gateUp = gate.ok && gate.data.connected;
     positions = held.data.items ?? [];
     if (gate.ok) drawGate(gate.data);
+    if (ping.ok) drawVenue(ping.data);
     touch("positions", "link");
   } catch {
     if (linkUp) lost();
   }
   setTimeout(poll, POLL_MS);
+}
+
+// An exchange and where it stands; the paper venue is always there.
+function drawVenue({ execution_mode, venue }) {
+  $("venue-box").hidden = false;
+  $("venue-name").textContent = venue ? execution_mode.replaceAll("_", " ") : "venue";
+  $("venue").textContent = venue ? venue.state : "paper";
+  $("venue").title = venue?.reason || venue?.last_failure || "";
+  $("venue").className = `tag ${!venue || venue.trading ? "good" : venue.state === "lost" ? "bad" : "warn"}`;
 }
 
 function drawGate(data) {

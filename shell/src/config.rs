@@ -5,11 +5,14 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use ringfence_binance::MarketStatus;
 use ringfence_ipc::msg::AccountId;
+use tokio::sync::watch;
 
 use crate::audit::AuditOptions;
 use crate::auth::Auth;
 use crate::order_events;
+use crate::venue::Venue;
 
 /// The shell's configuration. While authentication is off, only loopback addresses may be bound.
 #[derive(Clone, Debug)]
@@ -30,8 +33,12 @@ pub struct ShellConfig {
     pub manual_strategy: String,
     /// What the paper account started with: asset and whole units.
     pub starting_balances: Vec<(String, i64)>,
-    /// What `/api/config` tells as market_source: `sim` or `replay`.
+    /// What `/api/config` tells as market_source: `sim`, `replay` or `binance`.
     pub market_source: String,
+    /// How the live market is doing; none: it is not live.
+    pub live_market: Option<watch::Receiver<MarketStatus>>,
+    /// The exchange that this shell drives; none: the gate has a venue of its own.
+    pub venue: Option<Venue>,
     /// The symbol of `/api/market` without one; none: the first in the gate's table.
     pub market_symbol: Option<String>,
     /// A market without an event for this long is stale.
@@ -61,6 +68,8 @@ impl ShellConfig {
             manual_strategy: "manual".to_owned(),
             starting_balances: vec![("USDT".to_owned(), 1_000_000)],
             market_source: "sim".to_owned(),
+            live_market: None,
+            venue: None,
             market_symbol: None,
             stale_after: Duration::from_secs(5),
             order_events: None,

@@ -14,6 +14,7 @@ pub mod gateway;
 pub mod http;
 pub mod order_events;
 mod server;
+pub mod venue;
 
 pub use config::ShellConfig;
 pub use error::ShellError;

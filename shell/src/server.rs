@@ -56,6 +56,8 @@ pub async fn serve(
         manual_strategy: config.manual_strategy,
         starting_balances: config.starting_balances,
         stale_after: config.stale_after,
+        live_market: config.live_market.clone(),
+        venue_balances: config.venue.as_ref().map(|venue| venue.balances.clone()),
     };
     let gateway = Arc::new(Gateway::new(settings, gate));
     let (hot_path, archive_dir) = (config.hot_path, config.archive_dir);
@@ -68,6 +70,8 @@ pub async fn serve(
             counters_path: config.counters_path,
             socket: config.socket,
             market_source: config.market_source,
+            live_market: config.live_market,
+            venue: config.venue,
             market_symbol: config.market_symbol,
             audit,
             order_events,

@@ -277,8 +277,8 @@ fn what_may_not_change_at_run_time_is_refused_with_what_to_do_and_changes_nothin
     for (body, status, code, says) in [
         (json!({"market_source": "replay"}), 409, "restart_required", "--replay"),
         (json!({"auth_enabled": true}), 409, "restart_required", "auth.enabled"),
-        (json!({"market_source": "binance"}), 422, "unsupported", "sim and replay"),
-        (json!({"execution_mode": "binance_testnet_spot"}), 422, "unsupported", "sim_engine"),
+        (json!({"market_source": "binance"}), 409, "restart_required", "shell.market_source"),
+        (json!({"execution_mode": "binance_testnet_spot"}), 409, "restart_required", "`venue`"),
         (json!({"binance_api_secret": "hush"}), 422, "unsupported", "binance_api_secret"),
         (json!({"market_source": "kraken"}), 400, "bad_params", "sim, replay, binance"),
         (json!({"execution_mode": "live"}), 400, "bad_params", "binance_testnet_spot"),

@@ -222,8 +222,9 @@ pub fn serve(mut client: VenueClient, exchange: &mut Exchange, seed: u64, quiet:
                 let orders: Vec<VenueOrder> = exchange.orders().map(|listed| listed.order).collect();
                 let positions = exchange.positions_told();
                 let now_ns = client.now_ns();
+                let last = client.handed_out().map_or(0, |mark| mark.order_id);
                 // A gate that died meanwhile asks again.
-                let _ = client.answer_snapshot(number, now_ns, &orders, Some(&positions));
+                let _ = client.answer_snapshot(number, now_ns, last, &orders, Some(&positions));
             }
             Some(VenueEvent::Lost) => {
                 assert_eq!(client.fault(), None, "the gate keeps the protocol");

@@ -5,9 +5,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use ringfence_core::config::{
-    AuditConfig, AuthSection, CacheConfig, CapacityConfig, ClientConfig, CoreConfig, EventsConfig,
-    JournalConfig, Limits, OperatorConfig, PaperModel, ShellSection, StormConfig, StrategyConfig,
-    SymbolConfig, VenueKind, Wait,
+    AuditConfig, AuthSection, BinanceSection, CacheConfig, CapacityConfig, ClientConfig, CoreConfig,
+    EventsConfig, JournalConfig, Limits, OperatorConfig, PaperModel, ShellSection, StormConfig,
+    StrategyConfig, SymbolConfig, VenueKind, Wait,
 };
 use ringfence_core::runtime::Core;
 use ringfence_core::summary::Summary;
@@ -204,6 +204,7 @@ fn small(data_dir: PathBuf, run_dir: PathBuf) -> CoreConfig {
         storm: StormConfig::default(),
         kill_cancels_orders: true,
         shell: ShellSection::default(),
+        binance: BinanceSection::default(),
         audit: AuditConfig::default(),
         events: EventsConfig::default(),
         auth: AuthSection::default(),

@@ -6,6 +6,8 @@ use std::time::{Duration, Instant};
 use anyhow::Context as _;
 use rustix::process::{Pid, Signal, kill_process};
 
+use crate::binance::{API_KEY, API_SECRET};
+
 /// Restarts of one child within [`RESTART_WINDOW`] before `up` gives up.
 const MAX_RESTARTS: u32 = 5;
 const RESTART_WINDOW: Duration = Duration::from_secs(10);
@@ -79,7 +81,14 @@ impl Drop for Supervised {
 
 fn spawn(name: &'static str, args: &[String]) -> anyhow::Result<Child> {
     let program = std::env::current_exe().context("cannot find this program")?;
-    Command::new(program)
+    let mut command = Command::new(program);
+    if name != "shell" {
+        // The exchange's key is for the process that signs with it.
+        for secret in API_KEY.iter().chain(&API_SECRET) {
+            command.env_remove(secret);
+        }
+    }
+    command
         .args(args)
         .stdin(Stdio::null())
         .stdout(Stdio::null())

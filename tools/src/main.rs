@@ -3,6 +3,7 @@
 mod audit_cmd;
 mod audit_orders;
 mod auth_cmd;
+mod binance;
 mod child;
 mod config_cmd;
 mod core_cmd;

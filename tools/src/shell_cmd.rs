@@ -4,19 +4,28 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use clap::Args;
-use ringfence_core::config::CoreConfig;
+use ringfence_binance::{MarketStatus, Phase};
+use ringfence_core::config::{CoreConfig, MarketSource, VenueKind};
 use ringfence_shell::audit::AuditOptions;
-use ringfence_shell::feed::{PlayerConfig, SourceConfig, Speed, play};
+use ringfence_shell::feed::{LiveConfig, PlayerConfig, SourceConfig, Speed, play};
+use ringfence_shell::venue::{Venue, VenueError};
 use ringfence_shell::{ShellConfig, order_events, serve};
 use ringfence_topics::Engine;
+use tokio::runtime::Runtime;
+use tokio::sync::watch;
 
-use crate::auth_cmd;
 use crate::config_cmd::{Set, source};
-use crate::{place, stop};
+use crate::{auth_cmd, binance, place, stop};
+
+/// How long a start waits for the exchange's first word, so that a refusal is seen at once.
+const FIRST_WORD_WITHIN: Duration = Duration::from_secs(2);
+/// How long tasks that are left over may take to end.
+const RUNTIME_ENDS_WITHIN: Duration = Duration::from_secs(1);
 
 /// Arguments of `ringfence shell`.
 #[derive(Args)]
@@ -51,16 +60,28 @@ pub fn run(args: ShellArgs) -> anyhow::Result<()> {
     let stop = if args.supervised { stop::supervised()? } else { stop::flag()? };
     let core = source(&args.config, args.flags()).load()?.config;
     let shell = &core.shell;
+    let bind: SocketAddr = shell.bind.parse().context("`shell.bind` must be ADDR:PORT")?;
+    let auth = auth_cmd::open(&core)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .thread_name("ringfence-http")
+        .enable_all()
+        .build()?;
+    let (market_status, live_market) = watch::channel(MarketStatus::default());
     let player = PlayerConfig {
         socket: core.socket_path(),
-        source: match &shell.replay {
-            Some(path) => SourceConfig::Recording(path.clone()),
-            None => SourceConfig::Simulated { seed: shell.seed },
+        source: match (core.market_source(), &shell.replay) {
+            (MarketSource::Binance, _) => SourceConfig::Live(LiveConfig {
+                runtime: runtime.handle().clone(),
+                config: checked(binance::public(&core.binance))?,
+                status: market_status,
+            }),
+            (_, Some(path)) => SourceConfig::Recording(path.clone()),
+            (_, None) => SourceConfig::Simulated { seed: shell.seed },
         },
         speed: shell.speed.parse().map_err(|error| anyhow::anyhow!("`shell.speed`: {error}"))?,
     };
-    let bind: SocketAddr = shell.bind.parse().context("`shell.bind` must be ADDR:PORT")?;
-    let auth = auth_cmd::open(&core)?;
+    let exchange = Exchange::start(&core, &runtime, &stop)?;
     let config = ShellConfig {
         auth,
         bind,
@@ -68,16 +89,18 @@ pub fn run(args: ShellArgs) -> anyhow::Result<()> {
         manual_strategy: shell.manual_strategy.clone(),
         market_symbol: shell.market_symbol.clone(),
         stale_after: Duration::from_millis(shell.stale_after_ms),
-        market_source: if shell.replay.is_some() { "replay" } else { "sim" }.to_owned(),
+        market_source: match core.market_source() {
+            MarketSource::Sim => "sim",
+            MarketSource::Replay => "replay",
+            MarketSource::Binance => "binance",
+        }
+        .to_owned(),
+        live_market: (core.market_source() == MarketSource::Binance).then_some(live_market),
+        venue: exchange.venue.clone(),
         audit: audit_options(&core),
         order_events: order_events(&core),
         ..ShellConfig::new(&core.run_dir, core.journal_dir())
     };
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .thread_name("ringfence-http")
-        .enable_all()
-        .build()?;
     let feed_stop = Arc::clone(&stop);
     let feed = std::thread::Builder::new().name("ringfence-feed".into()).spawn(move || {
         let outcome = play(&player, &feed_stop);
@@ -96,7 +119,11 @@ pub fn run(args: ShellArgs) -> anyhow::Result<()> {
     };
     let served = runtime.block_on(serve(config, ready, until(Arc::clone(&stop))));
     stop.store(true, Ordering::Relaxed);
+    let traded = exchange.join();
+    // A live market ends with its task.
+    runtime.shutdown_timeout(RUNTIME_ENDS_WITHIN);
     let played = feed.join().map_err(|_| anyhow::anyhow!("the feed thread panicked"))?;
+    traded?;
     served.context("the shell failed")?;
     let report = played?;
     let told =
@@ -110,6 +137,47 @@ pub fn run(args: ShellArgs) -> anyhow::Result<()> {
         "market source stopped"
     );
     Ok(())
+}
+
+fn checked(config: ringfence_binance::Config) -> anyhow::Result<ringfence_binance::Config> {
+    config.check().context("`[binance]`")?;
+    Ok(config)
+}
+
+/// The exchange that this shell drives, if its gate has one.
+struct Exchange {
+    venue: Option<Venue>,
+    thread: Option<JoinHandle<Result<(), VenueError>>>,
+}
+
+impl Exchange {
+    /// Starts to drive it. Symbols that do not fit are an error; an exchange that cannot be reached is waited for later.
+    fn start(core: &CoreConfig, runtime: &Runtime, stop: &Arc<AtomicBool>) -> anyhow::Result<Self> {
+        if core.venue != VenueKind::BinanceTestnetSpot {
+            return Ok(Self { venue: None, thread: None });
+        }
+        let config = checked(binance::trading(&core.binance)?)?;
+        let (handle, socket) = (runtime.handle().clone(), core.socket_path());
+        let (venue, thread) = ringfence_shell::venue::start(handle, socket, config, Arc::clone(stop))?;
+        let deadline = Instant::now() + FIRST_WORD_WITHIN;
+        let mute = || venue.status.borrow().phase == Phase::Connecting;
+        while mute() && !thread.is_finished() && Instant::now() < deadline {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        let exchange = Self { venue: Some(venue), thread: Some(thread) };
+        if exchange.thread.as_ref().is_some_and(JoinHandle::is_finished) {
+            exchange.join()?;
+            return Ok(Self { venue: None, thread: None });
+        }
+        Ok(exchange)
+    }
+
+    /// Waits for its end, and says why it ended.
+    fn join(self) -> anyhow::Result<()> {
+        let Some(thread) = self.thread else { return Ok(()) };
+        let ended = thread.join().map_err(|_| anyhow::anyhow!("the venue's thread panicked"))?;
+        ended.context("the venue failed")
+    }
 }
 
 fn audit_options(core: &CoreConfig) -> AuditOptions {

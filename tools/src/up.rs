@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, bail, ensure};
 use clap::{Args, ValueEnum};
 use ringfence_core::config::{
-    AuthSection, ClientConfig, CoreConfig, JournalConfig, Levels, Limits, OperatorConfig, PaperModel,
-    ShellSection, StormConfig, StrategyConfig, SymbolConfig, VenueKind, Wait,
+    AuthSection, BinanceSection, ClientConfig, CoreConfig, JournalConfig, Levels, Limits, OperatorConfig,
+    PaperModel, ShellSection, StormConfig, StrategyConfig, SymbolConfig, VenueKind, Wait,
 };
 use ringfence_ipc::counters::{Counter, CountersReader};
 use serde_json::Value;
@@ -55,6 +55,10 @@ pub struct UpArgs {
     /// Where the shell listens (default: 127.0.0.1:8080). Loopback only, unless `--set auth.enabled=true` asks for a login.
     #[arg(long, value_name = "ADDR:PORT")]
     bind: Option<SocketAddr>,
+    /// Where orders go: the paper venue, or Binance's spot testnet, whose key is in BINANCE_API_KEY and
+    /// BINANCE_API_SECRET; the market is then Binance's too (default: paper).
+    #[arg(long, value_parser = ["paper", "binance_testnet_spot"])]
+    venue: Option<String>,
     /// CPU to pin the gate thread to.
     #[arg(long, value_name = "CPU")]
     pin: Option<usize>,
@@ -183,6 +187,7 @@ impl UpArgs {
             ("data_dir", Some(text(data))),
             ("run_dir", Some(text(&place::run_dir(data)?))),
             ("wait", wait),
+            ("venue", self.venue.clone()),
             ("journal.tier", self.tier.clone()),
             ("pin", self.pin.map(|cpu| cpu.to_string())),
             ("lockstep.strategies", lockstep(u8::from(self.demo).to_string())),
@@ -242,6 +247,7 @@ fn development(data: &Path) -> anyhow::Result<CoreConfig> {
         cache: Default::default(),
         paper: PaperModel::default(),
         shell: ShellSection::default(),
+        binance: BinanceSection::default(),
         audit: Default::default(),
         events: Default::default(),
         auth: AuthSection::development(),
@@ -270,6 +276,7 @@ fn development(data: &Path) -> anyhow::Result<CoreConfig> {
             client("operator", "*"),
             client("feed", "*"),
             client("observer", "*"),
+            client("venue", "*"),
         ],
     })
 }

@@ -20,6 +20,7 @@ impl Ledger {
             let Some(doing) = order.doing.take() else { return };
             order.touched_ms = now_ms;
             let sent_ms = outcome.sent_ms;
+            let before_gap = std::mem::take(&mut order.asked_before_gap);
             match doing {
                 Doing::Place => ledger.placed(order, outcome.result, sent_ms, now_ms),
                 Doing::Cancel => ledger.cancelled(order, outcome.result, sent_ms, now_ms),
@@ -27,6 +28,10 @@ impl Ledger {
                 Doing::Replace(change) => ledger.replacement(order, change, outcome.result, sent_ms, now_ms),
                 Doing::Query { probing } => ledger.queried(order, probing, outcome.result, now_ms),
                 Doing::Trades => ledger.listed(order, outcome.result, now_ms),
+            }
+            if before_gap && order.doubt == Doubt::None && order.ending.is_none() {
+                order.absent_until_ms = order.absent_until_ms.max(ledger.absent_after(now_ms));
+                order.doubt(Doubt::State, now_ms);
             }
         });
     }

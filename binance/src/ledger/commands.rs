@@ -9,11 +9,12 @@ use ringfence_ipc::reason::Reason;
 use ringfence_ipc::symbol::format_scaled;
 
 impl Ledger {
-    /// A command of the gate.
-    pub(crate) fn command(&mut self, command: &Command, now_ms: u64) {
+    /// A command of the gate in this life of it.
+    pub(crate) fn command(&mut self, command: &Command, epoch: u16, now_ms: u64) {
         let id = command.order_id;
+        self.last_order_id = self.last_order_id.max(id);
         match command.kind {
-            CommandKind::New => self.enter(command, now_ms),
+            CommandKind::New => self.enter(command, epoch, now_ms),
             // What the venue has is asked; nothing is entered a second time.
             CommandKind::Query | CommandKind::Reenter => self.inherit(command, now_ms),
             CommandKind::Cancel | CommandKind::Amend => {
@@ -43,7 +44,7 @@ impl Ledger {
     }
 
     /// A new order: checked here first, because what the venue refuses costs its patience.
-    fn enter(&mut self, command: &Command, now_ms: u64) {
+    fn enter(&mut self, command: &Command, epoch: u16, now_ms: u64) {
         if self.orders.contains_key(&command.order_id) {
             self.counts.duplicates += 1;
             return;
@@ -53,7 +54,7 @@ impl Ledger {
             (Some(symbol), Some(Some(rules))) => rules.check(symbol, command),
             _ => Err(Reason::UnknownSymbol),
         };
-        let refused = if command.order_id >> 48 != u64::from(self.tuning.epoch) {
+        let refused = if command.order_id >> 48 != u64::from(epoch) {
             Some((ReportKind::LostBeforeSend, Reason::LostBeforeSend))
         } else if self.mode != Mode::Trading || !self.make_room() {
             Some((ReportKind::Rejected, Reason::VenueBusy))

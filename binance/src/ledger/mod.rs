@@ -13,7 +13,7 @@ mod upkeep;
 
 use crate::client_id::ClientId;
 use crate::rest::Request;
-use crate::rules::Rules;
+use crate::rules::{Rules, StepError};
 use crate::wire::{ExchangeInfo, OrderInfo};
 use order::{Doing, Doubt, Order};
 use ringfence_ipc::msg::{OrderId, Report};
@@ -49,7 +49,6 @@ pub(crate) enum Mode {
 /// Sizes and times of the ledger.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Tuning {
-    pub(crate) epoch: u16,
     pub(crate) recv_window_ms: u64,
     pub(crate) gap_patience_ms: u64,
     pub(crate) max_orders: usize,
@@ -83,6 +82,8 @@ pub(crate) struct Ledger {
     finished: VecDeque<OrderId>,
     /// When an order wants to be looked at, ms.
     due: BTreeSet<(u64, OrderId)>,
+    /// The newest order of any command.
+    last_order_id: OrderId,
     mode: Mode,
     pub(crate) counts: Counts,
     out: Vec<Action>,
@@ -97,6 +98,7 @@ impl Ledger {
             orders: HashMap::new(),
             finished: VecDeque::new(),
             due: BTreeSet::new(),
+            last_order_id: 0,
             mode: Mode::Lost,
             counts: Counts::default(),
             out: Vec::new(),
@@ -104,11 +106,16 @@ impl Ledger {
     }
 
     /// Takes the venue's rules; a symbol whose rules cannot be read is not traded.
-    pub(crate) fn learn(&mut self, info: &ExchangeInfo) {
+    ///
+    /// # Errors
+    /// The first symbol whose steps are not the venue's.
+    pub(crate) fn learn(&mut self, info: &ExchangeInfo) -> Result<(), StepError> {
         for (symbol, rules) in self.symbols.iter().zip(&mut self.rules) {
             let found = info.symbols.iter().find(|known| known.symbol == symbol.name());
             *rules = found.and_then(|known| Rules::new(known).ok());
+            rules.as_ref().map_or(Ok(()), |rules| rules.fits(symbol))?;
         }
+        Ok(())
     }
 
     /// Symbols of ours that the venue does not have, or whose rules cannot be read.
@@ -188,9 +195,7 @@ impl Ledger {
     pub(crate) fn is_settled(&self) -> bool {
         self.orders.values().all(|order| {
             order.ended
-                || order.doubt == Doubt::None
-                    && order.missing_since_ms.is_none()
-                    && matches!(order.doing, None | Some(Doing::Place))
+                || order.doubt == Doubt::None && order.missing_since_ms.is_none() && order.doing.is_none()
         })
     }
 

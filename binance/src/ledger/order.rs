@@ -1,7 +1,8 @@
 //! One order: what was asked, what was said, what is in doubt.
 
 use crate::wire::{OrderInfo, Status};
-use ringfence_ipc::msg::{Command, OrderState, Report, ReportKind};
+use ringfence_ipc::handshake::VenueOrder;
+use ringfence_ipc::msg::{Command, OrderState, OrderType, Report, ReportKind};
 use ringfence_ipc::reason::Reason;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -111,6 +112,8 @@ pub(super) struct Order {
     pub(super) ending: Option<Ending>,
     pub(super) waiting: VecDeque<Command>,
     pub(super) doing: Option<Doing>,
+    /// The request under way was sent before events were missing: its answer is not the last word.
+    pub(super) asked_before_gap: bool,
     pub(super) doubt: Doubt,
     /// "Not found" is final after this, venue time.
     pub(super) absent_until_ms: u64,
@@ -146,6 +149,7 @@ impl Order {
             ending: None,
             waiting: VecDeque::new(),
             doing: None,
+            asked_before_gap: false,
             doubt: Doubt::None,
             absent_until_ms: 0,
             not_before_ms: 0,
@@ -187,6 +191,28 @@ impl Order {
             (self.missing_since_ms, self.counted_qty) = (Some(due_ms), cum_qty);
         }
         self.counted_qty = self.counted_qty.max(cum_qty);
+    }
+
+    /// The order as it was told.
+    pub(super) fn line(&self) -> VenueOrder {
+        let command = &self.command;
+        let state = match (self.ended, self.ending) {
+            (true, _) if self.cum_qty >= command.qty => OrderState::Filled,
+            (true, Some(ending)) => self.report(ending.kind, ending.reason, 0).state,
+            _ if self.told_unknown => OrderState::Unknown,
+            _ if !self.accepted => OrderState::PendingNew,
+            _ => self.report(ReportKind::Accepted, Reason::Ok, 0).state,
+        };
+        VenueOrder {
+            order_id: command.order_id,
+            key: Some(command.key),
+            symbol: command.symbol,
+            side: command.side,
+            price: (command.order_type == OrderType::Limit).then_some(command.price),
+            qty: command.qty,
+            cum_qty: self.cum_qty,
+            state,
+        }
     }
 
     /// A report about it as it is now.
@@ -233,7 +259,7 @@ impl Order {
 
 /// How an order of this status ended; `None`: it has not, or it is filled.
 pub(super) fn ending_of(status: Status, command: &Command) -> Option<(ReportKind, Reason)> {
-    use ringfence_ipc::msg::{OrderType, Tif};
+    use ringfence_ipc::msg::Tif;
     match status {
         Status::Canceled => Some((ReportKind::Cancelled, Reason::CancelRequested)),
         Status::Rejected => Some((ReportKind::Rejected, Reason::VenueReject)),

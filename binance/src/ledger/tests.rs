@@ -11,11 +11,11 @@ const ID: OrderId = (EPOCH as u64) << 48 | 1;
 
 fn ledger(max_orders: usize) -> Ledger {
     let symbols = [Symbol::new("BTCUSDT", 2, 5, 1, 1).expect("a symbol")];
-    let tuning = Tuning { epoch: EPOCH, recv_window_ms: 5_000, gap_patience_ms: 100, max_orders };
+    let tuning = Tuning { recv_window_ms: 5_000, gap_patience_ms: 100, max_orders };
     let mut ledger = Ledger::new(&symbols, tuning);
     let info =
         r#"{"symbols":[{"symbol":"BTCUSDT","status":"TRADING","baseAsset":"BTC","quoteAsset":"USDT"}]}"#;
-    ledger.learn(&serde_json::from_str(info).expect("exchangeInfo"));
+    ledger.learn(&serde_json::from_str(info).expect("exchangeInfo")).expect("steps that fit");
     ledger.trading();
     ledger
 }
@@ -71,7 +71,7 @@ fn event(cum_qty: &str) -> Execution {
 #[test]
 fn an_order_of_another_life_of_the_gate_is_not_sent() {
     let mut ledger = ledger(10);
-    ledger.command(&new_order(1 << 48 | 1), 0);
+    ledger.command(&new_order(1 << 48 | 1), EPOCH, 0);
     let actions = ledger.take();
     assert_eq!(reports(&actions)[0].kind, ReportKind::LostBeforeSend);
     assert!(asked(&actions).is_empty());
@@ -80,12 +80,12 @@ fn an_order_of_another_life_of_the_gate_is_not_sent() {
 #[test]
 fn a_full_ledger_refuses_and_forgets_only_what_is_finished() {
     let mut ledger = ledger(1);
-    ledger.command(&new_order(ID), 0);
-    ledger.command(&new_order(ID + 1), 0);
+    ledger.command(&new_order(ID), EPOCH, 0);
+    ledger.command(&new_order(ID + 1), EPOCH, 0);
     assert_eq!(reports(&ledger.take())[0].reason, Reason::VenueBusy);
     let refused = Failure::Refused { status: 400, code: -2010, message: String::new(), replace: None };
     ledger.answered(ID, said(Err(refused)), 1);
-    ledger.command(&new_order(ID + 2), 2);
+    ledger.command(&new_order(ID + 2), EPOCH, 2);
     let actions = ledger.take();
     assert_eq!(reports(&actions)[0].kind, ReportKind::Rejected);
     assert!(matches!(asked(&actions)[..], [Request::Place(_)]));
@@ -94,7 +94,7 @@ fn a_full_ledger_refuses_and_forgets_only_what_is_finished() {
 #[test]
 fn more_fills_than_one_answer_holds_are_all_told() {
     let mut ledger = ledger(10);
-    ledger.command(&new_order(ID), 0);
+    ledger.command(&new_order(ID), EPOCH, 0);
     ledger.answered(ID, placed(), 0);
     ledger.execution(&event("0.02500"), 10);
     assert_eq!(reports(&ledger.take()).len(), 1, "accepted; the fill waits for those before it");
@@ -126,7 +126,7 @@ fn more_fills_than_one_answer_holds_are_all_told() {
 #[test]
 fn numbers_that_are_not_exact_are_counted_and_change_nothing() {
     let mut ledger = ledger(10);
-    ledger.command(&new_order(ID), 0);
+    ledger.command(&new_order(ID), EPOCH, 0);
     ledger.answered(ID, placed(), 0);
     ledger.take();
     for text in ["NaN", "0.000001", "99999999999999999999", ""] {

@@ -16,6 +16,7 @@ use crate::journal::JournalOptions;
 
 mod audit;
 mod auth;
+mod binance;
 mod cache;
 mod events;
 mod guard;
@@ -32,12 +33,13 @@ mod unit;
 
 pub use audit::AuditConfig;
 pub use auth::AuthSection;
+pub use binance::BinanceSection;
 pub use cache::CacheConfig;
 pub use events::EventsConfig;
 pub use guard::{Levels, OnDisconnect, OnOperatorGone, OperatorConfig, StormConfig};
 pub use limits::Limits;
 pub use reference::reference;
-pub use shell::ShellSection;
+pub use shell::{MarketSource, ShellSection};
 pub(crate) use source::leaves;
 pub use source::{ConfigSource, Loaded, Origin};
 pub use text::KeyError;
@@ -58,7 +60,7 @@ pub enum Wait {
 
 /// Where commands go.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
-#[serde(rename_all = "lowercase")]
+#[serde(rename_all = "snake_case")]
 pub enum VenueKind {
     /// The paper venue: fills against the tape.
     #[default]
@@ -67,6 +69,16 @@ pub enum VenueKind {
     Null,
     /// An adapter in another process, which attaches as `venue`.
     External,
+    /// The same; the shell is that process, and the exchange is Binance spot.
+    BinanceTestnetSpot,
+}
+
+impl VenueKind {
+    /// Whether commands leave for another process.
+    #[must_use]
+    pub const fn is_external(self) -> bool {
+        matches!(self, Self::External | Self::BinanceTestnetSpot)
+    }
 }
 
 /// What a decision has survived before anybody sees it.
@@ -127,6 +139,9 @@ pub struct CoreConfig {
     /// The shell: HTTP and the market source.
     #[serde(default)]
     pub shell: ShellSection,
+    /// Binance: the venue, the market source, or both.
+    #[serde(default)]
+    pub binance: BinanceSection,
     /// The audit log.
     #[serde(default)]
     pub audit: AuditConfig,
@@ -402,19 +417,52 @@ impl CoreConfig {
         if !self.journal.hot_bytes.is_power_of_two() {
             return Err(ConfigError::Value("journal.hot_size must be a power of two".into()));
         }
-        if self.venue == VenueKind::External && self.lockstep.is_some() {
+        if self.venue.is_external() && self.lockstep.is_some() {
             return Err(ConfigError::Value(
-                "venue = \"external\" does not work in lockstep, where the tape is the clock: use paper"
+                "a venue in another process does not work in lockstep, where the tape is the clock: use paper"
                     .into(),
             ));
         }
-        if self.venue == VenueKind::External && !self.clients.iter().any(|c| c.role() == Some(Role::Venue)) {
+        if self.venue.is_external() && !self.clients.iter().any(|c| c.role() == Some(Role::Venue)) {
             return Err(ConfigError::Value(
-                "venue = \"external\" needs a [[client]] with role = \"venue\": say who its adapter is"
+                "a venue in another process needs a [[client]] with role = \"venue\": say who its adapter is"
                     .into(),
             ));
         }
+        self.check_binance()?;
         self.cache.check()
+    }
+
+    /// Where the market comes from.
+    #[must_use]
+    pub fn market_source(&self) -> MarketSource {
+        match self.shell.market_source {
+            _ if self.shell.replay.is_some() => MarketSource::Replay,
+            Some(source) => source,
+            None if self.venue == VenueKind::BinanceTestnetSpot => MarketSource::Binance,
+            None => MarketSource::Sim,
+        }
+    }
+
+    fn check_binance(&self) -> Result<(), ConfigError> {
+        let wrong = |text: &str| Err(ConfigError::Value(text.to_owned()));
+        let live = self.venue == VenueKind::BinanceTestnetSpot && self.binance.allow_mainnet;
+        if live && !self.auth.enabled {
+            return wrong(
+                "binance.allow_mainnet: orders there may cost real money, so a login is needed: set auth.enabled = true",
+            );
+        }
+        let said = self.shell.market_source;
+        if self.shell.replay.is_some() && said.is_some_and(|said| said != MarketSource::Replay) {
+            return wrong("shell.replay and another shell.market_source exclude each other: leave one out");
+        }
+        if self.shell.replay.is_none() && said == Some(MarketSource::Replay) {
+            return wrong("shell.market_source = \"replay\" needs shell.replay: name the recording");
+        }
+        if self.lockstep.is_some() && self.market_source() == MarketSource::Binance {
+            return wrong("a live market does not work in lockstep: use shell.replay");
+        }
+        Ok(())
     }
 
     /// The checked symbol table.

@@ -4,6 +4,18 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+/// Where the market comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum MarketSource {
+    /// Made up on the spot.
+    Sim,
+    /// A recording.
+    Replay,
+    /// Binance's streams.
+    Binance,
+}
+
 /// HTTP and the market source.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
@@ -19,6 +31,9 @@ pub struct ShellSection {
     pub market_symbol: Option<String>,
     /// A market without an event for this long is stale, ms.
     pub stale_after_ms: u64,
+    /// Where the market comes from; none: the recording if there is one, else the venue's if it has one, else simulated.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub market_source: Option<MarketSource>,
     /// Market from this recording; none: a simulated market.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub replay: Option<PathBuf>,
@@ -36,6 +51,7 @@ impl Default for ShellSection {
             manual_strategy: "manual".to_owned(),
             market_symbol: None,
             stale_after_ms: 5000,
+            market_source: None,
             replay: None,
             speed: "1".to_owned(),
             seed: 1,

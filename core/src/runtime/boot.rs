@@ -13,7 +13,7 @@ use super::CoreError;
 use super::limits;
 use super::registry::{Registry, random_bytes, strategy_record};
 use crate::checkpoint::{self, Recovered};
-use crate::config::{CoreConfig, VenueKind};
+use crate::config::CoreConfig;
 use crate::gate::{Capacity, Gate, HandedOut, Reentry};
 use crate::journal::{Archiver, Class, Writer, open};
 
@@ -52,8 +52,7 @@ pub(super) fn boot(config: &CoreConfig) -> Result<Booted, CoreError> {
     let epoch = gate.epoch().checked_add(1).ok_or(CoreError::Epochs)?;
     let (writer, archiver) = opened.start(epoch)?;
     let clock = Clock::start(past.last_ns + 1);
-    let mut registry =
-        Registry::new(&config.clients, capacity.max_strategies, config.venue == VenueKind::External)?;
+    let mut registry = Registry::new(&config.clients, capacity.max_strategies, config.venue.is_external())?;
     for (id, account, name) in gate.strategies() {
         registry.recover_strategy(&strategy_record(name, id, account, 0));
     }

@@ -275,11 +275,11 @@ impl Core {
             (VenueKind::Null, _) => {
                 (VenuePort::Null { venue: NullVenue, reports: touched_vec(REPORT_SLOTS, BLANK_REPORT) }, None)
             }
-            (VenueKind::Paper | VenueKind::External, Some(_)) => {
+            (_, Some(_)) => {
                 let venue = Box::new(paper_venue());
                 (VenuePort::Inline { venue, reports: touched_vec(REPORT_SLOTS, BLANK_REPORT) }, None)
             }
-            (VenueKind::Paper | VenueKind::External, None) => {
+            (_, None) => {
                 let (commands, to_venue) = touched_ring(COMMAND_SLOTS, BLANK_COMMAND);
                 let (reports_in, reports) = touched_ring(REPORT_SLOTS, BLANK_REPORT);
                 let (to_paper, paper_inbox) = crossbeam_channel::bounded(16);
@@ -300,7 +300,7 @@ impl Core {
                 };
                 let port = match config.venue {
                     // The thread goes on reading the tape: no order reaches it.
-                    VenueKind::External => {
+                    kind if kind.is_external() => {
                         VenuePort::External(Box::new(External::new(epoch, capacity.order_slots)))
                     }
                     _ => VenuePort::Paper { commands, reports },
@@ -367,7 +367,7 @@ impl Core {
             to_gate,
             from_gate,
             to_paper,
-            asks_adapter: config.venue == VenueKind::External,
+            asks_adapter: config.venue.is_external(),
             paper_faults,
             stop: Arc::clone(&stop),
             max_clients: config.capacity.max_clients,
@@ -384,7 +384,7 @@ impl Core {
         let gate = spawn_gate(reactor, reentry, waiter, &config, on_gate_thread)?;
         let control = spawn("ringfence-ctl", move || control.run())?;
         info!(epoch, socket = %config.socket_path().display(), "gate is running");
-        if config.venue == VenueKind::External {
+        if config.venue.is_external() {
             info!("only cancels pass until the venue's adapter attaches");
         }
         Ok(Self {

@@ -4,12 +4,14 @@
 //! equal line numbers, and nothing is dropped silently. Sources know no rings and no clock; whoever owns the thread
 //! asks [`Source::next`] and waits by [`Speed`].
 
+mod live;
 mod mirror;
 mod player;
 mod recording;
 mod simulated;
 mod tape;
 
+pub use live::{Live, LiveConfig};
 pub use mirror::{BookMirror, SNAPSHOT_LEVELS_PER_SIDE};
 pub use player::{PlayError, PlayReport, PlayerConfig, SourceConfig, play};
 pub use recording::{Recording, RecordingCounts};
@@ -29,15 +31,18 @@ pub enum Source {
     Recording(Box<Recording>),
     /// A market made up on the spot; it never ends.
     Simulated(Simulated),
+    /// The market as it happens.
+    Live(Box<Live>),
 }
 
 impl Source {
-    /// The next event, `None` at the end of a recording. A malformed line is an event with an empty body.
+    /// The next event, `None` at the end of a recording or of a live market, whose next event is waited for. A malformed line is an event with an empty body.
     #[allow(clippy::should_implement_trait, reason = "a source is asked one by one, never adapted")]
     pub fn next(&mut self) -> Option<Timed<MarketEvent>> {
         match self {
             Self::Recording(recording) => recording.next_event(),
             Self::Simulated(market) => Some(market.next_event()),
+            Self::Live(market) => market.next_event(),
         }
     }
 
@@ -47,6 +52,7 @@ impl Source {
         match self {
             Self::Recording(recording) => recording.counts().lines,
             Self::Simulated(market) => market.events(),
+            Self::Live(market) => market.events(),
         }
     }
 
@@ -56,6 +62,7 @@ impl Source {
         match self {
             Self::Recording(recording) => recording.counts().malformed,
             Self::Simulated(_) => 0,
+            Self::Live(market) => market.malformed(),
         }
     }
 
@@ -64,7 +71,7 @@ impl Source {
     pub fn last_error(&self) -> Option<ParseError> {
         match self {
             Self::Recording(recording) => recording.last_error(),
-            Self::Simulated(_) => None,
+            Self::Simulated(_) | Self::Live(_) => None,
         }
     }
 
@@ -73,7 +80,7 @@ impl Source {
     pub fn broken(&self) -> Option<io::ErrorKind> {
         match self {
             Self::Recording(recording) => recording.broken(),
-            Self::Simulated(_) => None,
+            Self::Simulated(_) | Self::Live(_) => None,
         }
     }
 }

@@ -10,7 +10,8 @@ use ringfence_ipc::handshake::Role;
 use ringfence_ipc::msg::Words;
 
 use super::{
-    BinanceParser, BookMirror, MarketEvent, Recording, Simulated, SimulatedConfig, Source, Speed, encode,
+    BinanceParser, BookMirror, Live, LiveConfig, MarketEvent, Recording, Simulated, SimulatedConfig, Source,
+    Speed, encode,
 };
 
 /// How long a vanished gate is waited for.
@@ -30,6 +31,8 @@ pub enum SourceConfig {
         /// Seed of its randomness.
         seed: u64,
     },
+    /// The market as it happens, at its own speed.
+    Live(LiveConfig),
 }
 
 /// How to play it.
@@ -99,6 +102,7 @@ fn open(config: &SourceConfig, feed: &FeedClient) -> Result<Source, PlayError> {
         SourceConfig::Simulated { seed } => {
             Source::Simulated(Simulated::new(&SimulatedConfig::for_table(symbols, *seed, feed.now_ns())))
         }
+        SourceConfig::Live(live) => Source::Live(Box::new(Live::new(live, symbols))),
     })
 }
 
@@ -116,7 +120,7 @@ impl Player {
     /// A feed that starts beside a gate which has already consumed part of the recording goes on behind that part.
     fn skip_consumed(&mut self) -> Result<(), PlayError> {
         let consumed = self.feed.next_event() - 1;
-        if consumed == 0 || matches!(self.source, Source::Simulated(_)) {
+        if consumed == 0 || !matches!(self.source, Source::Recording(_)) {
             return Ok(());
         }
         for _ in 0..consumed {
@@ -153,7 +157,8 @@ impl Player {
 
     /// Waits for an event's time at the chosen speed. `false`: told to stop.
     fn wait_until_due(&mut self, due_ns: u64, stop: &AtomicBool) -> bool {
-        if self.speed == Speed::Max || self.feed.lockstep() {
+        let live = matches!(self.source, Source::Live(_));
+        if live || self.speed == Speed::Max || self.feed.lockstep() {
             return true;
         }
         let (started, first_ns) = *self.started.get_or_insert_with(|| (Instant::now(), due_ns));

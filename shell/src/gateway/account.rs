@@ -7,6 +7,7 @@ use ringfence_ipc::symbol::{NOTIONAL_DECIMALS, Symbol};
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use super::Settings;
 use super::exact::Exact;
 use super::projection::{Position, Projection};
 
@@ -166,10 +167,28 @@ fn assets(symbol: &str) -> (&str, &str) {
         .unwrap_or((symbol, "QUOTE"))
 }
 
+/// Balances of the account: as its exchange says, or on the paper venue as they are counted here.
+#[must_use]
+pub fn balances(p: &Projection, settings: &Settings) -> AccountBody {
+    let told = settings.venue_balances.as_ref().map(|told| {
+        let told = told.borrow();
+        let balance = |(asset, held): (&str, ringfence_binance::Balance)| Balance {
+            asset: asset.to_owned(),
+            free: Exact::new(held.free_e8, 8),
+            locked: Exact::new(held.locked_e8, 8),
+        };
+        told.iter().map(balance).collect()
+    });
+    AccountBody {
+        ts_ns: p.now_ns(),
+        balances: told.unwrap_or_else(|| paper(p, settings.account, &settings.starting_balances)),
+        totals: totals(p, settings.account),
+    }
+}
+
 /// Balances of `account` on the paper venue: what it started with plus what trading moved; locked is what its open
 /// limit orders would need.
-#[must_use]
-pub fn balances(p: &Projection, account: AccountId, start: &[(String, i64)]) -> AccountBody {
+fn paper(p: &Projection, account: AccountId, start: &[(String, i64)]) -> Vec<Balance> {
     let mut sums: BTreeMap<String, (i128, i128)> = BTreeMap::new();
     for (asset, units) in start {
         sums.entry(asset.clone()).or_default().0 += i128::from(*units) * 10i128.pow(NOTIONAL_DECIMALS.into());
@@ -207,11 +226,7 @@ pub fn balances(p: &Projection, account: AccountId, start: &[(String, i64)]) -> 
         free: Exact::wide(free, NOTIONAL_DECIMALS),
         locked: Exact::wide(locked, NOTIONAL_DECIMALS),
     };
-    AccountBody {
-        ts_ns: p.now_ns(),
-        balances: sums.into_iter().map(balance).collect(),
-        totals: totals(p, account),
-    }
+    sums.into_iter().map(balance).collect()
 }
 
 #[cfg(test)]

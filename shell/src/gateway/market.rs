@@ -4,6 +4,7 @@ use std::sync::{Arc, RwLock};
 use std::time::{Duration, Instant};
 
 use axum::body::Bytes;
+use ringfence_binance::MarketStatus;
 use ringfence_ipc::market::MarketView;
 use ringfence_ipc::msg::SymbolId;
 use ringfence_ipc::symbol::Symbol;
@@ -93,18 +94,24 @@ pub struct Board {
     seen: RwLock<Vec<Seen>>,
     samples: watch::Sender<Arc<Sample>>,
     stale_after: Duration,
+    live: Option<watch::Receiver<MarketStatus>>,
 }
 
 impl Board {
-    /// An empty board; a market without an event for `stale_after` is stale.
+    /// An empty board; a market without an event for `stale_after` is stale, and a live one without a connection.
     #[must_use]
-    pub fn new(stale_after: Duration) -> Self {
+    pub fn new(stale_after: Duration, live: Option<watch::Receiver<MarketStatus>>) -> Self {
         Self {
             quotes: RwLock::default(),
             seen: RwLock::default(),
             samples: watch::Sender::default(),
             stale_after,
+            live,
         }
+    }
+
+    fn is_cut_off(&self) -> bool {
+        self.live.as_ref().is_some_and(|live| !live.borrow().connected)
     }
 
     /// Reads the market from here on from `quotes` (a new attachment has new memory).
@@ -128,12 +135,13 @@ impl Board {
             (Some(_), None) => false,
             (None, _) => true,
         };
-        MarketBody::new(symbol, now, stale)
+        MarketBody::new(symbol, now, stale || self.is_cut_off())
     }
 
     /// Samples every symbol; streams are told of those that changed, or went stale.
     pub fn sample(&self, symbols: &[(SymbolId, Symbol)]) {
         let mut fresh = Vec::new();
+        let cut_off = self.is_cut_off();
         {
             let mut seen = lock::write(&self.seen);
             for (id, symbol) in symbols {
@@ -148,7 +156,7 @@ impl Board {
                 if moved {
                     (known.event, known.changed) = (event, Instant::now());
                 }
-                let stale = now.is_none() || known.changed.elapsed() > self.stale_after;
+                let stale = cut_off || now.is_none() || known.changed.elapsed() > self.stale_after;
                 let turned = std::mem::replace(&mut known.stale, stale) != stale;
                 if event > 0 && (moved || turned) {
                     fresh.push((at, MarketBody::new(symbol, now, stale)));
@@ -189,7 +197,7 @@ mod tests {
     use std::sync::atomic::{AtomicU64, Ordering};
 
     fn board(event: &Arc<AtomicU64>) -> (Board, Vec<(SymbolId, Symbol)>) {
-        let board = Board::new(Duration::from_secs(5));
+        let board = Board::new(Duration::from_secs(5), None);
         let event = Arc::clone(event);
         board.source(Some(Arc::new(move |id| {
             let event = event.load(Ordering::Relaxed);

@@ -20,6 +20,7 @@ use std::sync::RwLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use ringfence_binance::{Balances, MarketStatus};
 use ringfence_ipc::journal::Record;
 use ringfence_ipc::journal::checkpoint::{Checkpoint, CheckpointError};
 use ringfence_ipc::msg::AccountId;
@@ -53,6 +54,10 @@ pub struct Settings {
     pub starting_balances: Vec<(String, i64)>,
     /// A market without an event for this long is stale.
     pub stale_after: Duration,
+    /// How the live market is doing; without a connection every market is stale.
+    pub live_market: Option<watch::Receiver<MarketStatus>>,
+    /// What the account has at the exchange; none: the paper account is counted here.
+    pub venue_balances: Option<watch::Receiver<Balances>>,
 }
 
 /// Everything the edges need.
@@ -92,7 +97,7 @@ impl Gateway {
     #[must_use]
     pub fn new(settings: Settings, gate: GateHandle) -> Self {
         Self {
-            board: Board::new(settings.stale_after),
+            board: Board::new(settings.stale_after, settings.live_market.clone()),
             settings,
             gate,
             hub: Hub::default(),
@@ -209,7 +214,7 @@ impl Gateway {
             epoch: p.epoch(),
             guard: GuardBody::new(&p.guard, &p.names),
             orders: shown_orders(p),
-            balances: account::balances(p, self.settings.account, &self.settings.starting_balances),
+            balances: account::balances(p, &self.settings),
             positions: account::positions(p),
             market: p.names.symbols().map(|(id, symbol)| self.board.body(id, symbol)).collect(),
         };

@@ -14,32 +14,44 @@ use super::json;
 use super::problem::Problem;
 
 /// The paper venue, as the HTTP contract names it.
-pub const EXECUTION_MODE: &str = "sim_engine";
+const PAPER: &str = "sim_engine";
 
-/// Names of market sources, as a configuration file would bring them about; none: not in this build.
-pub(super) const SOURCES: [(&str, Option<&str>); 3] = [
-    ("sim", Some("start without `shell.replay`")),
-    ("replay", Some("start with `--replay FILE`, or `shell.replay`")),
-    ("binance", None),
+/// Names of market sources, and what brings each about.
+pub(super) const SOURCES: [(&str, &str); 3] = [
+    ("sim", "start without `shell.replay`, and with `shell.market_source = \"sim\"`"),
+    ("replay", "start with `--replay FILE`, or `shell.replay`"),
+    ("binance", "start with `shell.market_source = \"binance\"`"),
 ];
 
 /// Names of venues, and whether the paper venue is meant.
-pub(super) const MODES: [(&str, bool); 5] = [
-    (EXECUTION_MODE, true),
-    ("simulation", true),
-    ("paper", true),
-    ("sim", true),
-    ("binance_testnet_spot", false),
-];
+pub(super) const MODES: [(&str, bool); 5] =
+    [(PAPER, true), ("simulation", true), ("paper", true), ("sim", true), ("binance_testnet_spot", false)];
 
 #[derive(Serialize, ToSchema)]
 pub(super) struct Config<'a> {
     market_source: &'a str,
     market_symbol: Option<String>,
     execution_mode: &'static str,
+    #[serde(flatten)]
+    binance: Option<Binance<'a>>,
     auth_enabled: bool,
     account: u16,
     strategy: &'a str,
+}
+
+/// The exchange's addresses. Its key is never shown.
+#[derive(Serialize, ToSchema)]
+struct Binance<'a> {
+    binance_testnet: bool,
+    binance_rest_url: &'a str,
+    binance_ws_api_url: &'a str,
+    binance_stream_url: &'a str,
+    binance_recv_window_ms: u64,
+}
+
+/// The venue, as the HTTP contract names it.
+pub fn execution_mode(app: &App) -> &'static str {
+    app.venue.as_ref().map_or(PAPER, |venue| venue.execution_mode)
 }
 
 /// GET /api/config
@@ -51,7 +63,14 @@ fn shown(app: &App) -> Response<Body> {
     json::ok(&Config {
         market_source: &app.market_source,
         market_symbol: default_symbol(app),
-        execution_mode: EXECUTION_MODE,
+        execution_mode: execution_mode(app),
+        binance: app.venue.as_ref().map(|venue| Binance {
+            binance_testnet: venue.testnet,
+            binance_rest_url: &venue.rest_url,
+            binance_ws_api_url: &venue.ws_api_url,
+            binance_stream_url: &venue.stream_url,
+            binance_recv_window_ms: venue.recv_window_ms,
+        }),
         auth_enabled: app.auth.is_some(),
         account: app.gateway.settings.account,
         strategy: &app.gateway.settings.manual_strategy,
@@ -79,7 +98,7 @@ pub async fn change(State(app): State<Arc<App>>, request: Request<Body>) -> Resu
     let fields = Fields::read(request).await?;
     if let Some(name) = fields.names().find(|name| name.starts_with("binance_")) {
         return Err(unsupported(format!(
-            "{} is not taken: this build has no Binance, and keys never come over HTTP",
+            "{} is not taken: set it in the file, and keys in the environment; they never come over HTTP",
             name.chars().take(64).collect::<String>()
         )));
     }
@@ -90,16 +109,13 @@ pub async fn change(State(app): State<Arc<App>>, request: Request<Body>) -> Resu
         let message = "name what to change: market_symbol, market_source, execution_mode or auth_enabled";
         return Err(Problem::field("bad_params", "body", message));
     }
-    if mode == Some(false) {
-        return Err(unsupported(
-            "this build trades with the paper venue alone: set execution_mode to sim_engine",
-        ));
+    if mode.is_some_and(|paper| paper != app.venue.is_none()) {
+        return Err(restart_required("execution_mode", "set `venue` to paper or binance_testnet_spot"));
     }
     if let (Some(source), Some(name)) = (source, fields.text("market_source")?)
         && !name.eq_ignore_ascii_case(&app.market_source)
     {
-        let start = source.ok_or_else(|| unsupported("this build has the market sources sim and replay"))?;
-        return Err(restart_required("market_source", start));
+        return Err(restart_required("market_source", source));
     }
     if auth.is_some_and(|wanted| wanted != app.auth.is_some()) {
         return Err(restart_required("auth_enabled", "set `auth.enabled`"));

@@ -22,6 +22,7 @@ use ringfence_ipc::counters::{self as gate, CountersReader, Histo};
 use super::App;
 use super::problem::Problem;
 use super::read::own_memory_bytes;
+use super::venue;
 use crate::audit::{LogType, Status};
 use crate::order_events;
 
@@ -171,11 +172,11 @@ impl fmt::Debug for Scrape {
     }
 }
 
-fn counter(out: &mut DescriptorEncoder<'_>, name: &str, help: &str, value: u64) -> fmt::Result {
+pub(super) fn counter(out: &mut DescriptorEncoder<'_>, name: &str, help: &str, value: u64) -> fmt::Result {
     ConstCounter::new(value).encode(out.encode_descriptor(name, help, None, MetricType::Counter)?)
 }
 
-fn gauge(out: &mut DescriptorEncoder<'_>, name: &str, help: &str, value: u64) -> fmt::Result {
+pub(super) fn gauge(out: &mut DescriptorEncoder<'_>, name: &str, help: &str, value: u64) -> fmt::Result {
     let value = i64::try_from(value).unwrap_or(i64::MAX);
     ConstGauge::new(value).encode(out.encode_descriptor(name, help, None, MetricType::Gauge)?)
 }
@@ -184,6 +185,7 @@ impl Collector for Scrape {
     fn encode(&self, mut out: DescriptorEncoder<'_>) -> fmt::Result {
         let Some(app) = self.app.upgrade() else { return Ok(()) };
         shell_metrics(&app, &mut out)?;
+        venue::metrics(&app, &mut out)?;
         match CountersReader::open(&self.counters_path) {
             Ok(reader) => gate_metrics(&reader, &mut out),
             // Without a gate its metrics are absent, and `ringfence_engine_running` says why.

@@ -22,6 +22,7 @@ mod reconcile;
 mod routes;
 mod stream;
 mod trail;
+mod venue;
 
 use std::collections::HashSet;
 use std::path::PathBuf;
@@ -34,12 +35,14 @@ use axum::extract::{Request, State};
 use axum::http::{Response, StatusCode};
 use axum::middleware::{self, Next};
 use axum::response::IntoResponse;
+use ringfence_binance::MarketStatus;
 use tokio::sync::{Semaphore, watch};
 
 use crate::audit::AuditLog;
 use crate::auth::Auth;
 use crate::gateway::Gateway;
 use crate::order_events;
+use crate::venue::Venue;
 use metrics::Metrics;
 use problem::Problem;
 use stream::Streams;
@@ -65,6 +68,8 @@ pub struct App {
     counters_path: PathBuf,
     socket: PathBuf,
     market_source: String,
+    live_market: Option<watch::Receiver<MarketStatus>>,
+    venue: Option<Venue>,
     /// The configured one, until somebody chooses another.
     market_symbol: RwLock<Option<String>>,
     audit: AuditLog,
@@ -87,8 +92,12 @@ pub struct AppConfig {
     pub counters_path: PathBuf,
     /// The gate's control socket.
     pub socket: PathBuf,
-    /// `sim` or `replay`: what `/api/config` says.
+    /// `sim`, `replay` or `binance`: what `/api/config` says.
     pub market_source: String,
+    /// How the live market is doing; none: it is not live.
+    pub live_market: Option<watch::Receiver<MarketStatus>>,
+    /// The exchange that this shell drives.
+    pub venue: Option<Venue>,
     /// The symbol of `/api/market` without one; none: the first.
     pub market_symbol: Option<String>,
     /// Where what happens is recorded.
@@ -115,6 +124,8 @@ impl App {
                 counters_path: config.counters_path,
                 socket: config.socket,
                 market_source: config.market_source,
+                live_market: config.live_market,
+                venue: config.venue,
                 market_symbol: RwLock::new(config.market_symbol),
                 audit: config.audit,
                 order_events: config.order_events,

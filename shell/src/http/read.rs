@@ -14,10 +14,12 @@ use super::body::Fields;
 use super::config;
 use super::json;
 use super::problem::Problem;
+use super::venue::{LiveMarketBody, VenueBody};
 use crate::gateway::account;
 use crate::gateway::exact::Exact;
 use crate::gateway::guarding::GuardBody;
 use crate::order_events;
+use crate::venue::Venue;
 
 const PAGE_BYTES: u64 = 4096;
 
@@ -30,6 +32,12 @@ pub async fn alive() -> Response<Body> {
 pub(super) struct Health {
     ok: bool,
     engine: Engine,
+    /// The exchange, if this shell drives one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    venue: Option<VenueBody>,
+    /// The live market, if there is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    live_market: Option<LiveMarketBody>,
     stores: Stores,
     memory_bytes: u64,
 }
@@ -95,18 +103,27 @@ pub async fn health(State(app): State<Arc<App>>) -> Response<Body> {
     let memory_bytes = own_memory_bytes();
     let order_events = OrderEventsHealth::of(app.order_events.as_deref());
     let stores = Stores { projection, audit: audit::Health::of(&app.audit), order_events };
-    json::response(status, &Health { ok: connected, engine, stores, memory_bytes })
+    let (venue, live_market) = (app.venue.as_ref().map(VenueBody::new), LiveMarketBody::of(&app));
+    json::response(status, &Health { ok: connected, engine, venue, live_market, stores, memory_bytes })
 }
 
 #[derive(Serialize, ToSchema)]
 pub(super) struct Ping {
     ok: bool,
     execution_mode: &'static str,
+    /// The exchange, if this shell drives one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    venue: Option<VenueBody>,
 }
 
-/// GET /api/execution/ping: whether the venue's gate answers.
+/// GET /api/execution/ping: whether a new order could pass gate and venue.
 pub async fn ping(State(app): State<Arc<App>>) -> Response<Body> {
-    json::ok(&Ping { ok: app.gateway.gate.is_connected(), execution_mode: config::EXECUTION_MODE })
+    let venue = app.venue.as_ref();
+    json::ok(&Ping {
+        ok: app.gateway.gate.is_connected() && venue.is_none_or(Venue::is_trading),
+        execution_mode: config::execution_mode(&app),
+        venue: venue.map(VenueBody::new),
+    })
 }
 
 /// Memory of this process's own, bytes; 0 where the kernel does not tell. Pages of the gate's shared memory that are
@@ -166,7 +183,7 @@ pub async fn symbols(State(app): State<Arc<App>>) -> Response<Body> {
 /// GET /api/account
 pub async fn account(State(app): State<Arc<App>>) -> Response<Body> {
     let settings = &app.gateway.settings;
-    json::ok(&app.gateway.look(|p| account::balances(p, settings.account, &settings.starting_balances)))
+    json::ok(&app.gateway.look(|p| account::balances(p, settings)))
 }
 
 /// GET /api/positions

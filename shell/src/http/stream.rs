@@ -246,9 +246,7 @@ pub fn account_text(gateway: &Gateway) -> Bytes {
         positions: account::PositionsBody,
     }
     let settings = &gateway.settings;
-    let body = gateway.look(|p| Account {
-        balances: account::balances(p, settings.account, &settings.starting_balances),
-        positions: account::positions(p),
-    });
+    let body = gateway
+        .look(|p| Account { balances: account::balances(p, settings), positions: account::positions(p) });
     text(&Event::new(None, "account", &body))
 }

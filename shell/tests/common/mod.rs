@@ -77,6 +77,8 @@ fn start_as(auth: Option<Arc<Auth>>, edit: impl FnOnce(&mut AuditOptions)) -> Sh
         manual_strategy: "manual".into(),
         starting_balances: vec![("USDT".into(), 1_000_000)],
         stale_after: Duration::from_secs(5),
+        live_market: None,
+        venue_balances: None,
     };
     let gateway = Arc::new(Gateway::new(settings, handle));
     let strategy = |id, text| StrategyRecord { strategy: id, account: 0, name: name(text), now_ns: 1 };
@@ -110,6 +112,8 @@ fn start_as(auth: Option<Arc<Auth>>, edit: impl FnOnce(&mut AuditOptions)) -> Sh
         counters_path: "/nonexistent".into(),
         socket: "/nonexistent.sock".into(),
         market_source: "sim".into(),
+        live_market: None,
+        venue: None,
         market_symbol: None,
         audit: audit.clone(),
         order_events: None,

@@ -2,7 +2,8 @@
 
 use super::server::{API_KEY, Mock, Verifier};
 use super::venue::text;
-use ringfence_binance::{Balances, Config, Key, Phase, Ports, Status, run};
+use ringfence_binance::{Ask, Balances, Config, Key, Phase, Ports, Status, Told, run};
+use ringfence_ipc::handshake::VenueOrder;
 use ringfence_ipc::msg::{Command, CommandKind, OrderState, OrderType, Report, ReportKind, Side, Tif};
 use ringfence_ipc::reason::Reason;
 use ringfence_ipc::symbol::Symbol;
@@ -48,10 +49,12 @@ pub fn config(mock: &Mock) -> Config {
 pub struct Rig {
     /// The venue.
     pub mock: Mock,
-    commands: mpsc::Sender<Command>,
-    reports: mpsc::Receiver<Report>,
-    /// Everything told so far.
+    asks: mpsc::Sender<Ask>,
+    tells: mpsc::Receiver<Told>,
+    /// Every report told so far.
     pub told: Vec<Report>,
+    /// The newest snapshot.
+    pub snapshot: Vec<VenueOrder>,
     /// What the adapter says of itself.
     pub status: watch::Receiver<Status>,
     balances: watch::Receiver<Balances>,
@@ -72,18 +75,19 @@ struct Seen {
 impl Rig {
     /// Starts an adapter and waits until it trades.
     pub async fn start(mock: &Mock, config: Config) -> Self {
-        let (commands, command_end) = mpsc::channel(64);
-        let (report_end, reports) = mpsc::channel(64);
+        let (asks, ask_end) = mpsc::channel(64);
+        let (told_end, tells) = mpsc::channel(64);
+        let epoch = watch::Sender::new(EPOCH).subscribe();
         let (status_end, status) = watch::channel(Status::default());
         let (balance_end, balances) = watch::channel(Balances::default());
-        let ports =
-            Ports { commands: command_end, reports: report_end, status: status_end, balances: balance_end };
-        tokio::spawn(async move { run(config, &symbols(), EPOCH, ports).await.expect("a start") });
+        let ports = Ports { asks: ask_end, told: told_end, epoch, status: status_end, balances: balance_end };
+        tokio::spawn(async move { run(config, &symbols(), ports).await.expect("a start") });
         let mut rig = Self {
             mock: mock.clone(),
-            commands,
-            reports,
+            asks,
+            tells,
             told: Vec::new(),
+            snapshot: Vec::new(),
             status,
             balances,
             sequence: 0,
@@ -101,7 +105,7 @@ impl Rig {
 
     /// A command about order `order_id`.
     pub async fn send(&mut self, command: Command) {
-        self.commands.send(command).await.expect("an adapter");
+        self.asks.send(Ask::Command(command)).await.expect("an adapter");
     }
 
     /// A limit order, price in cents, quantity in 1e-5; gives its id.
@@ -158,11 +162,23 @@ impl Rig {
                 self.status.borrow().clone(),
                 self.told
             );
-            if let Ok(Some(report)) =
-                tokio::time::timeout(Duration::from_millis(5), self.reports.recv()).await
-            {
-                self.told.push(report);
-            }
+            self.hear().await;
+        }
+    }
+
+    /// What the venue has, compared.
+    pub async fn asks_snapshot(&mut self) -> Vec<VenueOrder> {
+        self.snapshot.clear();
+        self.asks.send(Ask::Snapshot(1)).await.expect("an adapter");
+        self.until("a snapshot", |rig| !rig.snapshot.is_empty()).await;
+        self.snapshot.clone()
+    }
+
+    async fn hear(&mut self) {
+        match tokio::time::timeout(Duration::from_millis(5), self.tells.recv()).await {
+            Ok(Some(Told::Report(report))) => self.told.push(report),
+            Ok(Some(Told::Snapshot { orders, .. })) => self.snapshot = orders,
+            Ok(None) | Err(_) => {}
         }
     }
 
@@ -253,11 +269,7 @@ impl Rig {
                 self.balances.borrow().clone(),
                 self.status.borrow().clone()
             );
-            if let Ok(Some(report)) =
-                tokio::time::timeout(Duration::from_millis(5), self.reports.recv()).await
-            {
-                self.told.push(report);
-            }
+            self.hear().await;
         }
         let twice = self.mock.venue(|venue| venue.accepted.clone());
         assert!(twice.values().all(|times| *times == 1), "placed twice: {twice:?}");

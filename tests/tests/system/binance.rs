@@ -1,7 +1,7 @@
 //! The Binance adapter against a mock of the venue: whatever fails, what it told is what the venue has.
 
 use ringfence_binance::{Config, Key, MarketBody, MarketPorts, MarketStatus, Phase, run_market};
-use ringfence_ipc::msg::{CommandKind, ReportKind, Side, Tif};
+use ringfence_ipc::msg::{CommandKind, OrderState, ReportKind, Side, Tif};
 use ringfence_ipc::reason::Reason;
 use ringfence_tests::Dice;
 use ringfence_tests::binance::rig::{config, hmac, symbols};
@@ -252,6 +252,56 @@ fn a_cut_session_makes_orders_unknown_and_is_reconciled() {
         assert!(rig.kinds(filled).ends_with(&[ReportKind::Fill]));
         assert!(rig.kinds(open).ends_with(&[ReportKind::Unknown, ReportKind::Accepted]));
         assert_eq!(rig.status.borrow().sessions, 2);
+    });
+}
+
+#[test]
+fn what_happened_in_a_gap_behind_a_request_under_way_is_known_before_trading_resumes() {
+    drive(async {
+        let mut rig = rig_with(|config| config.sweep_interval = Duration::from_secs(600)).await;
+        for request in [PLACE, CANCEL] {
+            let id = if request == CANCEL { resting(&mut rig).await } else { 0 };
+            let (placed, asked) = (rig.mock.requests(PLACE), rig.mock.requests(request));
+            rig.mock.fault(request, Fault::Slow(Duration::from_millis(400)));
+            let id = if request == CANCEL {
+                hit(&rig, 100);
+                rig.about(id, CommandKind::Cancel, 0, 0).await;
+                id
+            } else {
+                rig.order(Side::Buy, PRICE, QTY, Tif::Gtc).await
+            };
+            rig.until("it is at the venue", |rig| rig.mock.requests(request) > asked).await;
+            rig.mock.cut();
+            if request == PLACE {
+                hit(&rig, QTY);
+            }
+            rig.until("events are missing", |rig| rig.status.borrow().phase != Phase::Trading).await;
+            rig.trades().await;
+            let ended = rig.told.iter().any(|report| report.order_id == id && report.state.is_terminal());
+            assert!(ended, "trading resumed without {id}: {:?}", rig.kinds(id));
+            rig.agrees().await;
+            assert_eq!(rig.mock.requests(PLACE), placed + u64::from(request == PLACE));
+        }
+    });
+}
+
+#[test]
+fn a_snapshot_shows_what_was_told_and_orders_that_nobody_knows() {
+    drive(async {
+        let mut rig = rig().await;
+        let (open, filled) = (resting(&mut rig).await, resting(&mut rig).await);
+        rig.mock.events(EventFaults { drop: 100, ..EventFaults::default() });
+        hit(&rig, QTY + 100);
+        let stray = [("symbol", "BTCUSDT"), ("side", "BUY"), ("type", "LIMIT"), ("timeInForce", "GTC")];
+        let terms = [("quantity", "0.01"), ("price", "59000"), ("newClientOrderId", "rf-00000000000000ff-0")];
+        let stray = stray.into_iter().chain(terms).map(|(name, value)| (name.to_owned(), value.to_owned()));
+        rig.mock.venue(|venue| venue.place(&stray.collect()).unwrap());
+        let lines = rig.asks_snapshot().await;
+        let line = |id: u64| lines.iter().find(|line| line.order_id == id).copied().unwrap();
+        assert_eq!((line(open).state, line(open).cum_qty), (OrderState::Filled, QTY));
+        assert_eq!((line(filled).state, line(filled).cum_qty), (OrderState::PartiallyFilled, 100));
+        assert_eq!((line(0xff).state, line(0xff).price), (OrderState::Accepted, Some(5_900_000)));
+        assert_eq!(rig.kinds(open).last(), Some(&ReportKind::Fill), "told before it is shown");
     });
 }
 

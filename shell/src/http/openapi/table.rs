@@ -76,7 +76,7 @@ fn process() -> Vec<Op> {
             .fails(409, &CONTROL_CONFLICTS)
             .fails(422, &["config_refused"])
             .asks_gate(),
-        Op::get("/api/execution/ping", "Process", "Whether the gate answers").ok::<read::Ping>(),
+        Op::get("/api/execution/ping", "Process", "Whether a new order would pass gate and venue").ok::<read::Ping>(),
         Op::get("/api/gate", "Process", "Latencies (ns), counters and rejects of the gate")
             .ok::<gate::GateBody>()
             .asks_gate(),
