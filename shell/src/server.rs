@@ -18,6 +18,8 @@ use crate::http::{self, App, AppConfig};
 
 /// How often streams may see the account.
 const ACCOUNT_EVERY: Duration = Duration::from_millis(250);
+/// How long sockets may take to answer what they were asked when the shell stops.
+const SOCKETS_END_WITHIN: Duration = Duration::from_secs(3);
 /// Rings, journal segments, recordings, standard streams.
 const OTHER_DESCRIPTORS: u64 = 128;
 
@@ -67,6 +69,7 @@ pub async fn serve(
             market_symbol: config.market_symbol,
             audit,
             auth: config.auth.clone(),
+            sockets: http::Rules::default(),
         },
     );
     let router = http::router(Arc::clone(&app));
@@ -90,13 +93,15 @@ pub async fn serve(
     app.close();
     // A panic in a connection's task ended that connection alone; the listener has none of its own.
     let _ = serving.await;
+    // Sockets have left their connections behind. One that does not end in time is cut.
+    let _ = tokio::time::timeout(SOCKETS_END_WITHIN, app.streams_ended()).await;
     Ok(())
 }
 
 /// Every stream is a descriptor, and a shell's usual soft limit is 1,024.
 fn raise_descriptor_limit() {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-    let wanted = http::MAX_CONNECTIONS as u64 + OTHER_DESCRIPTORS;
+    let wanted = (http::MAX_CONNECTIONS + http::MAX_STREAMS) as u64 + OTHER_DESCRIPTORS;
     let limit = getrlimit(Resource::Nofile);
     if limit.current.is_none_or(|current| current >= wanted) {
         return;

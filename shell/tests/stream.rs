@@ -1,6 +1,7 @@
-//! Server-sent events over a gate in memory.
+//! Streams over a gate in memory: server-sent events, and sockets.
 
 mod common;
+mod sockets;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -43,6 +43,24 @@ pub fn check<B>(request: &Request<B>) -> Result<(), Problem> {
     Ok(())
 }
 
+/// A page of another origin opens no socket here: unlike its other requests, a browser would let it read the answers.
+///
+/// # Errors
+/// 403.
+pub fn same_origin(headers: &HeaderMap) -> Result<(), Problem> {
+    if !headers.contains_key(header::ORIGIN) {
+        return Ok(());
+    }
+    let origin = single(headers, header::ORIGIN);
+    let own = origin.and_then(|origin| origin.strip_prefix("http://").or(origin.strip_prefix("https://")));
+    if own.is_some() && own == single(headers, header::HOST) {
+        return Ok(());
+    }
+    let message =
+        "this Origin may not open a socket here: open it from a page of this server, or without Origin";
+    Err(Problem::new(StatusCode::FORBIDDEN, "forbidden", message))
+}
+
 /// A header that stands exactly once.
 fn single(headers: &HeaderMap, name: impl header::AsHeaderName) -> Option<&str> {
     let mut values = headers.get_all(name).iter();

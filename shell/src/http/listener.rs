@@ -91,7 +91,8 @@ async fn connection(stream: TcpStream, peer: SocketAddr, router: Router, mut clo
         .header_read_timeout(HEADER_WITHIN)
         .max_headers(MAX_HEADERS)
         .max_buf_size(MAX_BUFFER_BYTES)
-        .serve_connection(io, service);
+        .serve_connection(io, service)
+        .with_upgrades();
     tokio::pin!(connection);
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,

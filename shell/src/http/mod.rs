@@ -22,6 +22,7 @@ mod reconcile;
 mod routes;
 mod stream;
 mod trail;
+mod ws;
 
 use std::collections::HashSet;
 use std::path::PathBuf;
@@ -29,7 +30,7 @@ use std::sync::{Arc, LazyLock, RwLock};
 use std::time::{Duration, Instant};
 
 use axum::Router;
-use axum::body::{Body, Bytes};
+use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::http::{Response, StatusCode};
 use axum::middleware::{self, Next};
@@ -39,6 +40,7 @@ use tokio::sync::{Semaphore, watch};
 use crate::audit::AuditLog;
 use crate::auth::Auth;
 use crate::gateway::Gateway;
+use crate::gateway::rendered::Rendered;
 use metrics::Metrics;
 use problem::Problem;
 use stream::Streams;
@@ -50,6 +52,7 @@ pub use openapi::statuses;
 pub use routes::{Row, rows};
 pub use stream::MAX_STREAMS;
 pub use trail::identify;
+pub use ws::Rules;
 
 /// How long a request may take, its body included.
 const REQUEST_WITHIN: Duration = Duration::from_secs(10);
@@ -59,7 +62,7 @@ pub struct App {
     gateway: Arc<Gateway>,
     metrics: Metrics,
     streams: Streams,
-    account: watch::Sender<Bytes>,
+    account: watch::Sender<Arc<Rendered>>,
     closing: watch::Sender<bool>,
     counters_path: PathBuf,
     socket: PathBuf,
@@ -70,6 +73,7 @@ pub struct App {
     audit_queries: Arc<Semaphore>,
     refusals: trail::Refusals,
     auth: Option<Arc<Auth>>,
+    sockets: Rules,
 }
 
 /// Returns once the application closes.
@@ -93,6 +97,8 @@ pub struct AppConfig {
     pub audit: AuditLog,
     /// Who may do what; none: authentication is off.
     pub auth: Option<Arc<Auth>>,
+    /// What one WebSocket may do.
+    pub sockets: Rules,
 }
 
 impl App {
@@ -116,6 +122,7 @@ impl App {
                 audit_queries: Arc::new(Semaphore::new(audit::MAX_QUERIES)),
                 refusals: trail::Refusals::default(),
                 auth: config.auth,
+                sockets: config.sockets,
             }
         })
     }
@@ -133,7 +140,12 @@ impl App {
 
     /// Tells streams the account as it is now.
     pub fn publish_account(&self) {
-        self.account.send_replace(stream::account_text(&self.gateway));
+        self.account.send_replace(Arc::new(stream::account_text(&self.gateway)));
+    }
+
+    /// Returns once every stream has ended.
+    pub async fn streams_ended(&self) {
+        self.streams.ended().await;
     }
 
     /// Event streams being served.
@@ -151,9 +163,19 @@ pub fn understands_order(body: &[u8], form: bool) -> bool {
 
 /// The whole edge over `app`.
 pub fn router(app: Arc<App>) -> Router {
-    routes::routed(routes::rows(), &app)
+    let router = routes::routed(routes::rows(), &app)
         .fallback(page::fallback)
-        .method_not_allowed_fallback(page::wrong_method)
+        .method_not_allowed_fallback(page::wrong_method);
+    guarded(router, app)
+}
+
+/// What one WebSocket reaches of it: orders and cancels, behind the same guards.
+fn order_entry(app: Arc<App>) -> Router {
+    guarded(routes::routed(routes::order_entry().into(), &app), app)
+}
+
+fn guarded(router: Router<Arc<App>>, app: Arc<App>) -> Router {
+    router
         .layer(middleware::from_fn_with_state(Arc::clone(&app), trail::act))
         .layer(middleware::from_fn_with_state(Arc::clone(&app), edge))
         .with_state(app)

@@ -19,7 +19,7 @@ use ringfence_shell::audit::{AuditLog, AuditOptions, Auditing};
 use ringfence_shell::auth::Auth;
 use ringfence_shell::gateway::pump::{self, LinkError, Pump};
 use ringfence_shell::gateway::{Gateway, Settings};
-use ringfence_shell::http::{self, App, AppConfig};
+use ringfence_shell::http::{self, App, AppConfig, Rules};
 use serde_json::Value;
 
 pub use gate::{MemoryGate, Switches};
@@ -54,19 +54,24 @@ fn name(text: &[u8]) -> [u8; 24] {
 }
 
 pub fn start() -> Shell {
-    start_as(None, |_| {})
+    start_as(None, |_| {}, Rules::default())
 }
 
 pub fn start_with(auth: Option<Arc<Auth>>) -> Shell {
-    start_as(auth, |_| {})
+    start_as(auth, |_| {}, Rules::default())
 }
 
 /// A shell whose audit log has other options.
 pub fn start_audited(edit: impl FnOnce(&mut AuditOptions)) -> Shell {
-    start_as(None, edit)
+    start_as(None, edit, Rules::default())
 }
 
-fn start_as(auth: Option<Arc<Auth>>, edit: impl FnOnce(&mut AuditOptions)) -> Shell {
+/// A shell with other rules for sockets.
+pub fn start_ruled(sockets: Rules) -> Shell {
+    start_as(None, |_| {}, sockets)
+}
+
+fn start_as(auth: Option<Arc<Auth>>, edit: impl FnOnce(&mut AuditOptions), sockets: Rules) -> Shell {
     let (journal, records) = mpsc::channel();
     let switches = Arc::new(Switches::default());
     let mut gate = Some(MemoryGate::new(journal, Arc::clone(&switches)));
@@ -113,6 +118,7 @@ fn start_as(auth: Option<Arc<Auth>>, edit: impl FnOnce(&mut AuditOptions)) -> Sh
         market_symbol: None,
         audit: audit.clone(),
         auth,
+        sockets,
     };
     let app = App::new(Arc::clone(&gateway), config);
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
