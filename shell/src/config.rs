@@ -9,6 +9,7 @@ use ringfence_ipc::msg::AccountId;
 
 use crate::audit::AuditOptions;
 use crate::auth::Auth;
+use crate::http::TlsFiles;
 
 /// The shell's configuration. While authentication is off, only loopback addresses may be bound.
 #[derive(Clone, Debug)]
@@ -39,6 +40,8 @@ pub struct ShellConfig {
     pub audit: AuditOptions,
     /// Who may do what; none: authentication is off.
     pub auth: Option<Arc<Auth>>,
+    /// The certificate to speak TLS with; none: plain HTTP.
+    pub tls: Option<TlsFiles>,
 }
 
 impl ShellConfig {
@@ -61,6 +64,7 @@ impl ShellConfig {
             market_symbol: None,
             stale_after: Duration::from_secs(5),
             auth: None,
+            tls: None,
         }
     }
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::audit::AuditLog;
@@ -14,7 +15,7 @@ use crate::error::ShellError;
 use crate::gateway::link::ClientLink;
 use crate::gateway::market::{Quotes, SAMPLE_EVERY};
 use crate::gateway::{Gateway, Settings, follow, pump};
-use crate::http::{self, App, AppConfig};
+use crate::http::{self, App, AppConfig, Tls};
 
 /// How often streams may see the account.
 const ACCOUNT_EVERY: Duration = Duration::from_millis(250);
@@ -37,6 +38,10 @@ pub async fn serve(
         return Err(ShellError::NotLoopback(config.bind));
     }
     raise_descriptor_limit();
+    let tls = config.tls.map(Tls::open).transpose()?;
+    if tls.is_none() && !config.bind.ip().is_loopback() {
+        tracing::warn!(bind = %config.bind, "without TLS whoever is in between reads credentials: set server.tls_cert");
+    }
     let dir = config.audit.dir.clone();
     // Dropped last: everything that still ends is recorded.
     let (audit, _auditing) =
@@ -70,10 +75,11 @@ pub async fn serve(
             audit,
             auth: config.auth.clone(),
             sockets: http::Rules::default(),
+            tls: tls.clone(),
         },
     );
     let router = http::router(Arc::clone(&app));
-    let serving = tokio::spawn(http::serve(listener, router, app.closing()));
+    let serving = tokio::spawn(http::serve(listener, tls.clone(), router, app.closing()));
     if let Some(auth) = config.auth {
         tokio::spawn(auth.keep());
     }
@@ -85,10 +91,22 @@ pub async fn serve(
             }
         }
     };
+    let mut hangups = signal(SignalKind::hangup())?;
+    let reloading = async {
+        while hangups.recv().await.is_some() {
+            match tls.as_ref().map(|tls| tls.reload()) {
+                Some(Err(error)) => {
+                    tracing::error!(%error, "the certificate that was read before still counts")
+                }
+                Some(Ok(())) | None => {}
+            }
+        }
+    };
     ready(address);
     tokio::select! {
         () = shutdown => {}
         () = sampling => {}
+        () = reloading => {}
     }
     app.close();
     // A panic in a connection's task ended that connection alone; the listener has none of its own.

@@ -1,6 +1,7 @@
-//! Streams over a gate in memory: server-sent events, and sockets.
+//! Streams over a gate in memory: server-sent events, sockets, and both over TLS.
 
 mod common;
+mod secured;
 mod sockets;
 
 use std::sync::Arc;

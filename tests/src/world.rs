@@ -203,6 +203,7 @@ fn small(data_dir: PathBuf, run_dir: PathBuf) -> CoreConfig {
         storm: StormConfig::default(),
         kill_cancels_orders: true,
         shell: ShellSection::default(),
+        server: Default::default(),
         audit: AuditConfig::default(),
         auth: AuthSection::default(),
         accounts: Vec::new(),

@@ -11,6 +11,7 @@ use clap::Args;
 use ringfence_core::config::CoreConfig;
 use ringfence_shell::audit::AuditOptions;
 use ringfence_shell::feed::{PlayerConfig, SourceConfig, Speed, play};
+use ringfence_shell::http::TlsFiles;
 use ringfence_shell::{ShellConfig, serve};
 
 use crate::auth_cmd;
@@ -46,6 +47,15 @@ pub struct ShellArgs {
     supervised: bool,
 }
 
+/// The listener's certificate, if there is one.
+fn tls_files(core: &CoreConfig) -> anyhow::Result<Option<TlsFiles>> {
+    match (core.server.tls_cert.clone(), core.server.tls_key.clone()) {
+        (None, None) => Ok(None),
+        (Some(cert), Some(key)) => Ok(Some(TlsFiles { cert, key })),
+        _ => anyhow::bail!("`server.tls_cert` and `server.tls_key` belong together: set both, or neither"),
+    }
+}
+
 pub fn run(args: ShellArgs) -> anyhow::Result<()> {
     let stop = if args.supervised { stop::supervised()? } else { stop::flag()? };
     let core = source(&args.config, args.flags()).load()?.config;
@@ -69,6 +79,7 @@ pub fn run(args: ShellArgs) -> anyhow::Result<()> {
         stale_after: Duration::from_millis(shell.stale_after_ms),
         market_source: if shell.replay.is_some() { "replay" } else { "sim" }.to_owned(),
         audit: audit_options(&core),
+        tls: tls_files(&core)?,
         ..ShellConfig::new(&core.run_dir, core.journal_dir())
     };
     let runtime = tokio::runtime::Builder::new_multi_thread()

@@ -242,6 +242,7 @@ fn development(data: &Path) -> anyhow::Result<CoreConfig> {
         cache: Default::default(),
         paper: PaperModel::default(),
         shell: ShellSection::default(),
+        server: Default::default(),
         audit: Default::default(),
         auth: AuthSection::development(),
         accounts: Vec::new(),

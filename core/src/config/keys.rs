@@ -214,6 +214,8 @@ pub const KEYS: &[Key] = {
         key("shell.replay", "replay", Kind::Path, "none", Restart, "market from this recording; none: a simulated market"),
         key("shell.speed", "speed", Kind::Text, "1", Restart, "speed of the replay: a factor, or `max`"),
         key("shell.seed", "seed", ANY, "1", Restart, "seed of the simulated market"),
+        key("server.tls_cert", "tls_cert", Kind::Path, "none", Restart, "certificate chain of the shell's listener, PEM; none: plain HTTP. Its files are read again at SIGHUP and at a reload"),
+        key("server.tls_key", "tls_key", Kind::Path, "none", Restart, "its private key, PEM"),
         key("audit.queue", "queue", count(1, 1 << 20), "4096", Restart, "requests at work and audit records that wait, together; beyond it requests that change something are refused"),
         key("audit.sync_interval", "sync_interval_ms", scaled(MS, 1, 100), "50 ms", Restart, "an audit record is on disk after this long; those of logins and API keys before the answer"),
         key("audit.max_file_size", "max_file_bytes", scaled(Measure::Bytes, 1 << 16, 1 << 40), "100 MiB", Restart, "an audit file ends here, and at midnight UTC"),

@@ -21,6 +21,7 @@ mod guard;
 pub mod keys;
 mod limits;
 mod reference;
+mod server;
 mod setting;
 mod shell;
 mod source;
@@ -35,6 +36,7 @@ pub use cache::CacheConfig;
 pub use guard::{Levels, OnDisconnect, OnOperatorGone, OperatorConfig, StormConfig};
 pub use limits::Limits;
 pub use reference::reference;
+pub use server::ServerSection;
 pub use shell::ShellSection;
 pub(crate) use source::leaves;
 pub use source::{ConfigSource, Loaded, Origin};
@@ -125,6 +127,9 @@ pub struct CoreConfig {
     /// The shell: HTTP and the market source.
     #[serde(default)]
     pub shell: ShellSection,
+    /// How the shell is reached.
+    #[serde(default)]
+    pub server: ServerSection,
     /// The audit log.
     #[serde(default)]
     pub audit: AuditConfig,

@@ -141,8 +141,10 @@ fn fields(path: &[&str]) -> Vec<String> {
 
 #[test]
 fn every_field_has_a_key() {
-    let sections =
-        ["lockstep", "journal", "capacity", "cache", "paper", "storm", "shell", "audit", "auth", "limits"];
+    let sections = [
+        "lockstep", "journal", "capacity", "cache", "paper", "storm", "shell", "server", "audit", "auth",
+        "limits",
+    ];
     let lists = ["symbol", "strategy", "account", "client"];
     let mut found = 0;
     let mut check = |path: &[&str], prefix: &str| {

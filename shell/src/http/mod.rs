@@ -21,6 +21,7 @@ mod read;
 mod reconcile;
 mod routes;
 mod stream;
+mod tls;
 mod trail;
 mod ws;
 
@@ -51,6 +52,7 @@ pub use listener::{MAX_CONNECTIONS, serve};
 pub use openapi::statuses;
 pub use routes::{Row, rows};
 pub use stream::MAX_STREAMS;
+pub use tls::{Tls, TlsError, TlsFiles};
 pub use trail::identify;
 pub use ws::Rules;
 
@@ -74,6 +76,7 @@ pub struct App {
     refusals: trail::Refusals,
     auth: Option<Arc<Auth>>,
     sockets: Rules,
+    tls: Option<Arc<Tls>>,
 }
 
 /// Returns once the application closes.
@@ -99,6 +102,8 @@ pub struct AppConfig {
     pub auth: Option<Arc<Auth>>,
     /// What one WebSocket may do.
     pub sockets: Rules,
+    /// What the listener speaks TLS with; none: plain HTTP.
+    pub tls: Option<Arc<Tls>>,
 }
 
 impl App {
@@ -123,8 +128,14 @@ impl App {
                 refusals: trail::Refusals::default(),
                 auth: config.auth,
                 sockets: config.sockets,
+                tls: config.tls,
             }
         })
+    }
+
+    /// How its own pages are reached.
+    const fn scheme(&self) -> &'static str {
+        if self.tls.is_some() { "https" } else { "http" }
     }
 
     /// Ends every stream and stops the listener.
@@ -194,7 +205,8 @@ async fn edge(State(app): State<Arc<App>>, mut request: Request, next: Next) -> 
     let (method, route) = (request.method().clone(), route_name(request.uri().path()));
     let trail = trail::Trail::begin(&mut request);
     // With authentication on, a web page of anybody else has no credentials to use.
-    let admitted = if app.auth.is_some() { access::admit(&app, &request) } else { guard::check(&request) };
+    let admitted =
+        if app.auth.is_some() { access::admit(&app, &request) } else { guard::check(&request, app.scheme()) };
     let mut response = match admitted {
         Err(problem) => problem.into_response(),
         Ok(()) => match tokio::time::timeout(REQUEST_WITHIN, next.run(request)).await {
@@ -204,6 +216,9 @@ async fn edge(State(app): State<Arc<App>>, mut request: Request, next: Next) -> 
         },
     };
     guard::secure(&mut response);
+    if app.tls.is_some() {
+        guard::only_tls(&mut response);
+    }
     trail.end(&app, &mut response);
     app.metrics.observe(&method, route, response.status(), began.elapsed());
     response

@@ -56,7 +56,7 @@ impl Socket {
         }
     }
 
-    fn next_where(&mut self, wanted: impl Fn(&Value) -> bool) -> Value {
+    fn next_where(&mut self, mut wanted: impl FnMut(&Value) -> bool) -> Value {
         loop {
             let message = self.next().expect("the socket was closed");
             if wanted(&message) {

@@ -77,7 +77,7 @@ pub async fn open(
 }
 
 fn upgrade(app: &Arc<App>, principal: Principal, request: &mut Request) -> Result<Response<Body>, Problem> {
-    guard::same_origin(request.headers())?;
+    guard::same_origin(request.headers(), app.scheme())?;
     let message = "this path speaks WebSocket, version 13: open it with a WebSocket client";
     let no_socket = || Problem::new(StatusCode::UPGRADE_REQUIRED, "upgrade_required", message);
     let upgrade = request.extensions_mut().remove::<OnUpgrade>().ok_or_else(no_socket)?;
