@@ -91,14 +91,13 @@ pub async fn serve(
             }
         }
     };
-    let mut hangups = signal(SignalKind::hangup())?;
+    // Without a certificate a hangup means what it means to any process.
+    let mut hangups = tls.as_ref().map(|_| signal(SignalKind::hangup())).transpose()?;
     let reloading = async {
+        let (Some(hangups), Some(tls)) = (&mut hangups, &tls) else { return std::future::pending().await };
         while hangups.recv().await.is_some() {
-            match tls.as_ref().map(|tls| tls.reload()) {
-                Some(Err(error)) => {
-                    tracing::error!(%error, "the certificate that was read before still counts")
-                }
-                Some(Ok(())) | None => {}
+            if let Err(error) = tls.reload() {
+                tracing::error!(%error, "the certificate that was read before still counts");
             }
         }
     };

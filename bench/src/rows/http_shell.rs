@@ -101,7 +101,15 @@ impl HttpShell {
         Ok(serde_json::from_str(&answer)?)
     }
 
-    /// Logs in, makes a key, and waits until the gate's market can be asked for with it.
+    /// Whether orders would pass: the gate answers, its journal is read, and the market is there.
+    fn is_ready(&self, key: &str) -> bool {
+        let market = self.ask("GET", "/api/market", key, &Value::Null);
+        let health = self.ask("GET", "/api/health", key, &Value::Null);
+        market.is_ok_and(|market| !market["bid"].is_null())
+            && health.is_ok_and(|health| health["stores"]["projection"]["caught_up"] == true)
+    }
+
+    /// Logs in, makes a key, and waits until orders would pass with it.
     fn sign_in(&self) -> Result<String> {
         let login = json!({ "user_id": "admin", "password": PASSWORD });
         let login = self.ask("POST", "/api/auth/login", "", &login)?;
@@ -112,8 +120,8 @@ impl HttpShell {
         let made = self.ask("POST", "/api/auth/keys", &bearer, &made)?;
         let key = format!("X-API-Key: {}\r\n", made["api_key"].as_str().context("no key")?);
         let deadline = Instant::now() + PATIENCE;
-        while !self.ask("GET", "/api/market", &key, &Value::Null).is_ok_and(|m| !m["bid"].is_null()) {
-            ensure!(Instant::now() < deadline, "the shell does not see the market");
+        while !self.is_ready(&key) {
+            ensure!(Instant::now() < deadline, "the shell does not get ready");
             std::thread::sleep(Duration::from_millis(2));
         }
         Ok(key)
