@@ -38,6 +38,11 @@ impl Options {
         if self.quick { Duration::from_millis(2_500) } else { Duration::from_secs(25) }
     }
 
+    /// How long one row over HTTP runs.
+    pub const fn http_time(&self) -> Duration {
+        if self.quick { Duration::from_millis(1_000) } else { Duration::from_secs(10) }
+    }
+
     /// How long one `strategies_N` runs.
     pub const fn sweep_time(&self) -> Duration {
         if self.quick { Duration::from_secs(1) } else { Duration::from_secs(5) }

@@ -11,6 +11,7 @@ use tokio::sync::watch;
 
 use crate::audit::AuditOptions;
 use crate::auth::Auth;
+use crate::http::TlsFiles;
 use crate::order_events;
 use crate::venue::Venue;
 
@@ -49,6 +50,8 @@ pub struct ShellConfig {
     pub order_events: Option<order_events::Options>,
     /// Who may do what; none: authentication is off.
     pub auth: Option<Arc<Auth>>,
+    /// The certificate to speak TLS with; none: plain HTTP.
+    pub tls: Option<TlsFiles>,
 }
 
 impl ShellConfig {
@@ -74,6 +77,7 @@ impl ShellConfig {
             stale_after: Duration::from_secs(5),
             order_events: None,
             auth: None,
+            tls: None,
         }
     }
 }

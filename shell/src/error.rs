@@ -29,6 +29,9 @@ pub enum ShellError {
         /// Why.
         source: io::Error,
     },
+    /// The certificate cannot be used.
+    #[error("cannot speak TLS: {0}")]
+    Tls(#[from] crate::http::TlsError),
     /// A thread could not be started.
     #[error("cannot start a thread: {0}")]
     Thread(#[from] io::Error),

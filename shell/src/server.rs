@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::audit::AuditLog;
@@ -14,11 +15,13 @@ use crate::error::ShellError;
 use crate::gateway::link::ClientLink;
 use crate::gateway::market::{Quotes, SAMPLE_EVERY};
 use crate::gateway::{Gateway, Settings, follow, pump};
-use crate::http::{self, App, AppConfig};
+use crate::http::{self, App, AppConfig, Tls};
 use crate::order_events;
 
 /// How often streams may see the account.
 const ACCOUNT_EVERY: Duration = Duration::from_millis(250);
+/// How long sockets may take to answer what they were asked when the shell stops.
+const SOCKETS_END_WITHIN: Duration = Duration::from_secs(3);
 /// Rings, journal segments, recordings, standard streams.
 const OTHER_DESCRIPTORS: u64 = 128;
 
@@ -36,6 +39,10 @@ pub async fn serve(
         return Err(ShellError::NotLoopback(config.bind));
     }
     raise_descriptor_limit();
+    let tls = config.tls.map(Tls::open).transpose()?;
+    if tls.is_none() && !config.bind.ip().is_loopback() {
+        tracing::warn!(bind = %config.bind, "without TLS whoever is in between reads credentials: set server.tls_cert");
+    }
     let dir = config.audit.dir.clone();
     // Dropped last: everything that still ends is recorded.
     let (audit, _auditing) =
@@ -76,10 +83,12 @@ pub async fn serve(
             audit,
             order_events,
             auth: config.auth.clone(),
+            sockets: http::Rules::default(),
+            tls: tls.clone(),
         },
     );
     let router = http::router(Arc::clone(&app));
-    let serving = tokio::spawn(http::serve(listener, router, app.closing()));
+    let serving = tokio::spawn(http::serve(listener, tls.clone(), router, app.closing()));
     if let Some(auth) = config.auth {
         tokio::spawn(auth.keep());
     }
@@ -91,21 +100,34 @@ pub async fn serve(
             }
         }
     };
+    // Without a certificate a hangup means what it means to any process.
+    let mut hangups = tls.as_ref().map(|_| signal(SignalKind::hangup())).transpose()?;
+    let reloading = async {
+        let (Some(hangups), Some(tls)) = (&mut hangups, &tls) else { return std::future::pending().await };
+        while hangups.recv().await.is_some() {
+            if let Err(error) = tls.reload() {
+                tracing::error!(%error, "the certificate that was read before still counts");
+            }
+        }
+    };
     ready(address);
     tokio::select! {
         () = shutdown => {}
         () = sampling => {}
+        () = reloading => {}
     }
     app.close();
     // A panic in a connection's task ended that connection alone; the listener has none of its own.
     let _ = serving.await;
+    // Sockets have left their connections behind. One that does not end in time is cut.
+    let _ = tokio::time::timeout(SOCKETS_END_WITHIN, app.streams_ended()).await;
     Ok(())
 }
 
 /// Every stream is a descriptor, and a shell's usual soft limit is 1,024.
 fn raise_descriptor_limit() {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-    let wanted = http::MAX_CONNECTIONS as u64 + OTHER_DESCRIPTORS;
+    let wanted = (http::MAX_CONNECTIONS + http::MAX_STREAMS) as u64 + OTHER_DESCRIPTORS;
     let limit = getrlimit(Resource::Nofile);
     if limit.current.is_none_or(|current| current >= wanted) {
         return;

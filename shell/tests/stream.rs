@@ -1,6 +1,11 @@
-//! Server-sent events over a gate in memory.
+//! Streams over a gate in memory: server-sent events, sockets, and both over TLS.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on must fail")]
 
 mod common;
+mod scale;
+mod secured;
+mod sockets;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};

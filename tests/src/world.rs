@@ -205,6 +205,7 @@ fn small(data_dir: PathBuf, run_dir: PathBuf) -> CoreConfig {
         kill_cancels_orders: true,
         shell: ShellSection::default(),
         binance: BinanceSection::default(),
+        server: Default::default(),
         audit: AuditConfig::default(),
         events: EventsConfig::default(),
         auth: AuthSection::default(),

@@ -13,6 +13,7 @@ use ringfence_binance::{MarketStatus, Phase};
 use ringfence_core::config::{CoreConfig, MarketSource, VenueKind};
 use ringfence_shell::audit::AuditOptions;
 use ringfence_shell::feed::{LiveConfig, PlayerConfig, SourceConfig, Speed, play};
+use ringfence_shell::http::TlsFiles;
 use ringfence_shell::venue::{Venue, VenueError};
 use ringfence_shell::{ShellConfig, order_events, serve};
 use ringfence_topics::Engine;
@@ -54,6 +55,15 @@ pub struct ShellArgs {
     /// Stop when the process that started this one dies.
     #[arg(long, hide = true)]
     supervised: bool,
+}
+
+/// The listener's certificate, if there is one.
+fn tls_files(core: &CoreConfig) -> anyhow::Result<Option<TlsFiles>> {
+    match (core.server.tls_cert.clone(), core.server.tls_key.clone()) {
+        (None, None) => Ok(None),
+        (Some(cert), Some(key)) => Ok(Some(TlsFiles { cert, key })),
+        _ => anyhow::bail!("`server.tls_cert` and `server.tls_key` belong together: set both, or neither"),
+    }
 }
 
 pub fn run(args: ShellArgs) -> anyhow::Result<()> {
@@ -99,6 +109,7 @@ pub fn run(args: ShellArgs) -> anyhow::Result<()> {
         venue: exchange.venue.clone(),
         audit: audit_options(&core),
         order_events: order_events(&core),
+        tls: tls_files(&core)?,
         ..ShellConfig::new(&core.run_dir, core.journal_dir())
     };
     let feed_stop = Arc::clone(&stop);

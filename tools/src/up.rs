@@ -248,6 +248,7 @@ fn development(data: &Path) -> anyhow::Result<CoreConfig> {
         paper: PaperModel::default(),
         shell: ShellSection::default(),
         binance: BinanceSection::default(),
+        server: Default::default(),
         audit: Default::default(),
         events: Default::default(),
         auth: AuthSection::development(),

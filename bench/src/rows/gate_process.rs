@@ -100,6 +100,12 @@ impl GateProcess {
         self.config.socket_path()
     }
 
+    /// Its configuration.
+    #[must_use]
+    pub const fn config(&self) -> &CoreConfig {
+        &self.config
+    }
+
     /// The gate's counters now.
     #[must_use]
     pub fn tally(&self) -> Tally {
@@ -254,6 +260,11 @@ dedup_quota = {live_keys}
 [[client]]
 role = "strategy"
 name = "*"
+uid = {uid}
+
+[[client]]
+role = "operator"
+name = "shell"
 uid = {uid}
 
 [[client]]

@@ -1,8 +1,12 @@
 //! One module per kind of row, and the table of all rows.
 
 mod cache;
+mod fanout;
 pub mod gate;
 pub mod gate_process;
+mod http;
+mod http_load;
+mod http_shell;
 mod journal;
 mod noise;
 mod pipeline;
@@ -58,6 +62,12 @@ pub const ALL: &[(&str, Measure)] = &[
     ("cache_rtt", |bench, name| cache::round_trips(bench, name)),
     ("cache_feed", cache::feed),
     ("cache_window_60", cache::window),
+    ("http_health", |bench, name| http::round_trips(bench, name, http::Kind::Health)),
+    ("http_market", |bench, name| http::round_trips(bench, name, http::Kind::Market)),
+    ("http_order", |bench, name| http::round_trips(bench, name, http::Kind::Order)),
+    ("http_ratio_axum", http::against_axum),
+    ("sse_fanout", |bench, name| fanout::measure(bench, name, fanout::Form::Sse)),
+    ("ws_fanout", |bench, name| fanout::measure(bench, name, fanout::Form::WebSocket)),
     ("peer_rtrb", peer_rtrb),
     ("peer_uds", peer_uds),
     ("peer_uds_spinning", peer_uds_spinning),

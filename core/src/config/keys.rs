@@ -226,6 +226,8 @@ pub const KEYS: &[Key] = {
         key("binance.max_in_flight", "max_in_flight", count(1, 1024), "32", Restart, "requests under way at once"),
         key("binance.sweep_interval", "sweep_interval_ms", scaled(MS, 100, DAY_MS), "30 s", Restart, "how often open orders are compared while all is well"),
         key("binance.reconnect_pause", "reconnect_pause_ms", scaled(MS, 10, 60_000), "500 ms", Restart, "the first pause before connecting again; it doubles up to 60 times this"),
+        key("server.tls_cert", "tls_cert", Kind::Path, "none", Restart, "certificate chain of the shell's listener, PEM; none: plain HTTP. Its files are read again at SIGHUP and at a reload"),
+        key("server.tls_key", "tls_key", Kind::Path, "none", Restart, "its private key, PEM"),
         key("audit.queue", "queue", count(1, 1 << 20), "4096", Restart, "requests at work and audit records that wait, together; beyond it requests that change something are refused"),
         key("audit.sync_interval", "sync_interval_ms", scaled(MS, 1, 100), "50 ms", Restart, "an audit record is on disk after this long; those of logins and API keys before the answer"),
         key("audit.max_file_size", "max_file_bytes", scaled(Measure::Bytes, 1 << 16, 1 << 40), "100 MiB", Restart, "an audit file ends here, and at midnight UTC"),

@@ -23,6 +23,7 @@ mod guard;
 pub mod keys;
 mod limits;
 mod reference;
+mod server;
 mod setting;
 mod shell;
 mod source;
@@ -39,6 +40,7 @@ pub use events::EventsConfig;
 pub use guard::{Levels, OnDisconnect, OnOperatorGone, OperatorConfig, StormConfig};
 pub use limits::Limits;
 pub use reference::reference;
+pub use server::ServerSection;
 pub use shell::{MarketSource, ShellSection};
 pub(crate) use source::leaves;
 pub use source::{ConfigSource, Loaded, Origin};
@@ -142,6 +144,9 @@ pub struct CoreConfig {
     /// Binance: the venue, the market source, or both.
     #[serde(default)]
     pub binance: BinanceSection,
+    /// How the shell is reached.
+    #[serde(default)]
+    pub server: ServerSection,
     /// The audit log.
     #[serde(default)]
     pub audit: AuditConfig,

@@ -142,8 +142,8 @@ fn fields(path: &[&str]) -> Vec<String> {
 #[test]
 fn every_field_has_a_key() {
     let sections = [
-        "lockstep", "journal", "capacity", "cache", "paper", "storm", "shell", "audit", "events", "auth",
-        "limits",
+        "lockstep", "journal", "capacity", "cache", "paper", "storm", "shell", "server", "audit", "events",
+        "auth", "limits",
     ];
     let lists = ["symbol", "strategy", "account", "client"];
     let mut found = 0;

@@ -1,6 +1,6 @@
 //! Order events on their way to many streams: rendered once, kept for resumption, shared by every reader.
 //!
-//! Events are kept as batches of finished SSE text. Only events with an id can be resumed from; those without one
+//! Events are kept as batches of finished text, in the form that a reader wants. Only events with an id can be resumed from; those without one
 //! (states) follow the event that changed them and are told again when a stream resumes at it.
 
 use std::collections::VecDeque;
@@ -11,6 +11,7 @@ use tokio::sync::watch;
 
 use super::events::Event;
 use super::lock;
+use super::rendered::{Form, Rendered};
 
 /// Events with an id that can be resumed over.
 pub const RESUMABLE_EVENTS: usize = 65_536;
@@ -27,7 +28,7 @@ struct Mark {
 /// Events of one burst, as they go over the wire.
 struct Batch {
     marks: Box<[Mark]>,
-    text: Bytes,
+    text: Rendered,
 }
 
 #[derive(Default)]
@@ -62,7 +63,7 @@ pub enum Start {
 /// What a stream gets next.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Next {
-    /// SSE text.
+    /// Events, in the form that was asked for.
     Text(Bytes),
     /// The wanted events are gone: a snapshot has to stand for them.
     Gone,
@@ -126,7 +127,8 @@ impl Hub {
             log.published += marks.len() as u64;
             log.kept += marks.len();
             log.newest_id = marks.last().map_or(log.newest_id, |mark| mark.id);
-            log.batches.push_back(Batch { marks: marks.into(), text: text.into_boxed_slice().into() });
+            log.batches
+                .push_back(Batch { marks: marks.into(), text: Bytes::from(text.into_boxed_slice()).into() });
             while log.kept > RESUMABLE_EVENTS
                 && let Some(old) = log.batches.pop_front()
             {
@@ -182,7 +184,7 @@ impl Hub {
     }
 
     /// What comes next for `cursor`.
-    pub fn next(&self, cursor: &mut Cursor) -> Next {
+    pub fn next(&self, cursor: &mut Cursor, form: Form) -> Next {
         let log = lock::read(&self.log);
         let end = log.first + log.batches.len() as u64;
         if std::mem::take(&mut cursor.gone) {
@@ -204,7 +206,7 @@ impl Hub {
         let skip = cursor.after.take().map_or(0, |after| {
             batch.marks.iter().take_while(|mark| mark.id <= after).last().map_or(0, |mark| mark.end as usize)
         });
-        Next::Text(batch.text.slice(skip..))
+        Next::Text(batch.text.after(skip, form))
     }
 }
 
@@ -232,7 +234,7 @@ mod tests {
 
     fn ids(hub: &Hub, cursor: &mut Cursor) -> Vec<u64> {
         let mut all = Vec::new();
-        while let Next::Text(text) = hub.next(cursor) {
+        while let Next::Text(text) = hub.next(cursor, Form::Sse) {
             let text = String::from_utf8(text.to_vec()).unwrap();
             all.extend(text.lines().filter_map(|line| line.strip_prefix("id: ")?.parse::<u64>().ok()));
         }
@@ -258,7 +260,7 @@ mod tests {
         let hub = Hub::default();
         hub.publish(&[event(3), state(), event(6), state()]);
         let mut cursor = hub.cursor(Start::After(3));
-        let Next::Text(text) = hub.next(&mut cursor) else { panic!("no text") };
+        let Next::Text(text) = hub.next(&mut cursor, Form::Sse) else { panic!("no text") };
         assert!(text.starts_with(b"event: order_state\n"));
     }
 
@@ -270,8 +272,8 @@ mod tests {
         }
         for stranger in [0, 9, RESUMABLE_EVENTS as u64 + 11] {
             let mut cursor = hub.cursor(Start::After(stranger));
-            assert_eq!(hub.next(&mut cursor), Next::Gone, "{stranger}");
-            assert_eq!(hub.next(&mut cursor), Next::Wait);
+            assert_eq!(hub.next(&mut cursor, Form::Sse), Next::Gone, "{stranger}");
+            assert_eq!(hub.next(&mut cursor, Form::Sse), Next::Wait);
         }
         let mut cursor = hub.cursor(Start::After(10));
         assert_eq!(ids(&hub, &mut cursor).len(), RESUMABLE_EVENTS);
@@ -281,12 +283,12 @@ mod tests {
     fn a_slow_stream_is_dropped_and_one_that_reads_history_is_not() {
         let hub = Hub::default();
         let mut slow = hub.cursor(Start::Live);
-        assert_eq!(hub.next(&mut slow), Next::Wait);
+        assert_eq!(hub.next(&mut slow, Form::Sse), Next::Wait);
         for id in 1..=MAX_BEHIND_EVENTS + 1 {
             hub.publish(&[event(id)]);
         }
         let mut history = hub.cursor(Start::After(0));
-        assert_eq!(hub.next(&mut slow), Next::TooSlow);
+        assert_eq!(hub.next(&mut slow, Form::Sse), Next::TooSlow);
         assert_eq!(ids(&hub, &mut history).len() as u64, MAX_BEHIND_EVENTS + 1);
     }
 
@@ -296,9 +298,9 @@ mod tests {
         hub.publish(&[event(1)]);
         let mut live = hub.cursor(Start::Live);
         hub.skip_to(500);
-        assert_eq!(hub.next(&mut live), Next::Gone);
+        assert_eq!(hub.next(&mut live, Form::Sse), Next::Gone);
         let mut resumed = hub.cursor(Start::After(1));
-        assert_eq!(hub.next(&mut resumed), Next::Gone);
+        assert_eq!(hub.next(&mut resumed, Form::Sse), Next::Gone);
         hub.publish(&[event(501)]);
         assert_eq!(ids(&hub, &mut live), [501]);
         let mut resumed = hub.cursor(Start::After(500));

@@ -16,6 +16,7 @@ use super::events::Event;
 use super::exact::Exact;
 use super::hub::write_sse;
 use super::lock;
+use super::rendered::{Form, Rendered};
 
 /// How often streams see the market.
 pub const SAMPLE_EVERY: Duration = Duration::from_millis(100);
@@ -55,10 +56,10 @@ impl MarketBody {
 }
 
 /// What streams get of one symbol: the newest only.
-#[derive(Clone)]
+#[derive(Clone, Default)]
 struct Shown {
     version: u64,
-    text: Bytes,
+    text: Rendered,
 }
 
 /// All symbols as of one sample; streams keep the version they have seen.
@@ -67,17 +68,17 @@ pub struct Sample {
     version: u64,
     symbols: Vec<Shown>,
     /// Everything that changed with this version, for the many streams that have seen the one before.
-    latest: Bytes,
+    latest: Rendered,
 }
 
 impl Sample {
-    /// SSE text of every symbol that changed since `seen`, which moves on. Older values were overtaken.
-    pub fn since(&self, seen: &mut u64) -> Vec<Bytes> {
+    /// Every symbol that changed since `seen`, which moves on. Older values were overtaken.
+    pub fn since(&self, seen: &mut u64, form: Form) -> Vec<Bytes> {
         let before = std::mem::replace(seen, self.version);
         if before + 1 == self.version {
-            return vec![self.latest.clone()];
+            return vec![self.latest.text(form)];
         }
-        self.symbols.iter().filter(|s| s.version > before).map(|s| s.text.clone()).collect()
+        self.symbols.iter().filter(|s| s.version > before).map(|s| s.text.text(form)).collect()
     }
 }
 
@@ -177,11 +178,11 @@ impl Board {
             write_sse(&Event::new(None, "market", body), &mut text);
             latest.extend_from_slice(&text);
             if sample.symbols.len() <= *at {
-                sample.symbols.resize(at + 1, Shown { version: 0, text: Bytes::new() });
+                sample.symbols.resize(at + 1, Shown::default());
             }
-            sample.symbols[*at] = Shown { version: sample.version, text: text.into() };
+            sample.symbols[*at] = Shown { version: sample.version, text: Bytes::from(text).into() };
         }
-        sample.latest = latest.into();
+        sample.latest = Bytes::from(latest).into();
         self.samples.send_replace(Arc::new(sample));
     }
 
@@ -228,11 +229,11 @@ mod tests {
             board.sample(&symbols);
         }
         let sample = Arc::clone(&samples.borrow());
-        assert_eq!(sample.since(&mut seen).len(), 2);
-        assert!(sample.since(&mut seen).is_empty());
+        assert_eq!(sample.since(&mut seen, Form::Sse).len(), 2);
+        assert!(sample.since(&mut seen, Form::Sse).is_empty());
         event.store(9, Ordering::Relaxed);
         board.sample(&symbols);
-        let text = samples.borrow().since(&mut seen);
+        let text = samples.borrow().since(&mut seen, Form::Sse);
         assert_eq!(text.len(), 1, "one shared text for those who keep up");
         assert!(
             text[0].starts_with(b"event: market\ndata: {\"type\":\"market\",\"symbol\":\"S0\",\"price\":1,")

@@ -15,6 +15,7 @@ pub mod operate;
 pub mod orders;
 pub mod projection;
 pub mod pump;
+pub mod rendered;
 
 use std::sync::RwLock;
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -14,6 +14,7 @@ use crossbeam_channel::{Receiver, Select, Sender, TryRecvError, TrySendError};
 use ringfence_ipc::handshake::{ControlDone, ControlRefusal, ControlRequest};
 use ringfence_ipc::msg::{Decision, Intent, OperatorExt};
 use tokio::sync::oneshot;
+use tokio::sync::oneshot::error::TryRecvError as TryAnswer;
 
 /// Requests that may wait for the pump.
 pub const QUEUE: usize = 4096;
@@ -21,6 +22,8 @@ pub const QUEUE: usize = 4096;
 const CONTROL_QUEUE: usize = 64;
 /// How long a request waits for its decision, the gate's restart included.
 pub const ANSWER_WITHIN: Duration = Duration::from_secs(2);
+/// How long an asker looks for its answer in place: less than it costs to be woken.
+const IN_PLACE: Duration = Duration::from_micros(5);
 /// How often an idle pump looks at its event ring.
 const IDLE: Duration = Duration::from_millis(10);
 const RECONNECT_MIN: Duration = Duration::from_millis(10);
@@ -168,9 +171,19 @@ impl GateHandle {
         if !self.is_connected() {
             return Err(PumpError::Away);
         }
-        let (reply, answer) = oneshot::channel();
-        match self.queue.try_send(Job { intent, ext, since: Instant::now(), reply }) {
-            Ok(()) => answer.await.unwrap_or(Err(PumpError::Away)),
+        let (reply, mut answer) = oneshot::channel();
+        let since = Instant::now();
+        match self.queue.try_send(Job { intent, ext, since, reply }) {
+            Ok(()) => {
+                while since.elapsed() < IN_PLACE {
+                    match answer.try_recv() {
+                        Ok(answered) => return answered,
+                        Err(TryAnswer::Closed) => return Err(PumpError::Away),
+                        Err(TryAnswer::Empty) => std::hint::spin_loop(),
+                    }
+                }
+                answer.await.unwrap_or(Err(PumpError::Away))
+            }
             Err(TrySendError::Full(_)) => Err(PumpError::Busy),
             Err(TrySendError::Disconnected(_)) => Err(PumpError::Away),
         }

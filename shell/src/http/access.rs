@@ -16,6 +16,9 @@ use crate::auth::limits::{Verdict, Who};
 use crate::auth::permission::Permissions;
 use crate::auth::{Auth, Principal};
 
+const NOT_VALID: &str =
+    "these credentials are not valid, or no longer: refresh the token, log in again, or use another key";
+
 /// Who may use a route.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Access {
@@ -53,6 +56,10 @@ impl Peer {
         request.extensions().get::<Self>().map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| peer.0)
     }
 }
+
+/// Who a WebSocket was opened by; in the extensions of the requests that come by it, which have no credentials.
+#[derive(Clone)]
+pub struct Opened(pub Principal);
 
 /// In front of a route: authenticates, authorises, counts, and puts the [`Principal`] into the extensions of the request
 /// and of the answer.
@@ -122,7 +129,11 @@ fn authorise(
         Access::AnyOf(wanted) | Access::Stream(wanted) => Some(wanted),
     };
     let query = if matches!(access, Access::Stream(_)) { request.uri().query() } else { None };
-    let principal = authenticate(auth, request.headers(), query)?;
+    let principal = match request.extensions().get::<Opened>() {
+        // As things stand now: a key may have been revoked since.
+        Some(Opened(principal)) => auth.renew(principal).ok_or_else(|| Problem::unauthorized(NOT_VALID))?,
+        None => authenticate(auth, request.headers(), query)?,
+    };
     if wanted.is_some_and(|wanted| principal.permissions.and(wanted).is_empty()) {
         return Err(Problem::forbidden(wanted.unwrap_or_default()));
     }
@@ -161,9 +172,7 @@ fn authenticate(auth: &Auth, headers: &HeaderMap, query: Option<&str>) -> Result
         )),
         (Some(Some(principal)), true) => Ok(principal),
         (Some(_), false) => Err(Problem::unauthorized("send one credential, not several")),
-        (Some(None), true) => Err(Problem::unauthorized(
-            "these credentials are not valid, or no longer: refresh the token, log in again, or use another key",
-        )),
+        (Some(None), true) => Err(Problem::unauthorized(NOT_VALID)),
     }
 }
 

@@ -16,7 +16,7 @@ const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self'; st
 ///
 /// # Errors
 /// 403, or 400 without a Host.
-pub fn check<B>(request: &Request<B>) -> Result<(), Problem> {
+pub fn check<B>(request: &Request<B>, scheme: &str) -> Result<(), Problem> {
     let headers = request.headers();
     let host = single(headers, header::HOST)
         .or_else(|| request.uri().authority().map(|authority| authority.as_str()))
@@ -31,7 +31,7 @@ pub fn check<B>(request: &Request<B>) -> Result<(), Problem> {
         return Ok(());
     }
     if headers.contains_key(header::ORIGIN)
-        && single(headers, header::ORIGIN) != Some(format!("http://{host}").as_str())
+        && single(headers, header::ORIGIN) != Some(format!("{scheme}://{host}").as_str())
     {
         return foreign("this Origin may not change anything here");
     }
@@ -41,6 +41,24 @@ pub fn check<B>(request: &Request<B>) -> Result<(), Problem> {
         return foreign("another site may not change anything here");
     }
     Ok(())
+}
+
+/// A page of another origin opens no socket here: unlike its other requests, a browser would let it read the answers.
+///
+/// # Errors
+/// 403.
+pub fn same_origin(headers: &HeaderMap, scheme: &str) -> Result<(), Problem> {
+    if !headers.contains_key(header::ORIGIN) {
+        return Ok(());
+    }
+    let origin = single(headers, header::ORIGIN);
+    let own = origin.and_then(|origin| origin.strip_prefix(scheme)?.strip_prefix("://"));
+    if own.is_some() && own == single(headers, header::HOST) {
+        return Ok(());
+    }
+    let message =
+        "this Origin may not open a socket here: open it from a page of this server, or without Origin";
+    Err(Problem::new(StatusCode::FORBIDDEN, "forbidden", message))
 }
 
 /// A header that stands exactly once.
@@ -78,6 +96,12 @@ pub fn secure(response: &mut Response<Body>) {
     }
 }
 
+/// A browser that has once been here over TLS does not come without it.
+pub fn only_tls(response: &mut Response<Body>) {
+    let value = HeaderValue::from_static("max-age=31536000");
+    response.headers_mut().insert(header::STRICT_TRANSPORT_SECURITY, value);
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -109,7 +133,7 @@ mod tests {
             for (name, value) in extra {
                 request = request.header(*name, *value);
             }
-            check(&request.body(()).unwrap()).is_ok()
+            check(&request.body(()).unwrap(), "http").is_ok()
         };
         assert!(ask("POST", &[]));
         assert!(ask("POST", &[("origin", "http://localhost:8080"), ("sec-fetch-site", "same-origin")]));

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use axum::body::Body;
 use axum::extract::State;
-use axum::http::{Request, Response};
+use axum::http::{Request, Response, StatusCode};
 use ringfence_ipc::handshake::ControlDone;
 use ringfence_ipc::reason::{LimitId, Scope};
 use serde::Serialize;
@@ -88,6 +88,15 @@ pub async fn set(State(app): State<Arc<App>>, request: Request<Body>) -> Result<
 
 /// POST /api/config/reload
 pub async fn reload(State(app): State<Arc<App>>) -> Result<Response<Body>, Problem> {
+    if let Some(tls) = &app.tls {
+        // Files on a disk that may be slow.
+        let tls = Arc::clone(tls);
+        let read = tokio::task::spawn_blocking(move || tls.reload().map_err(|error| error.to_string())).await;
+        let why = read.unwrap_or_else(|error| Err(error.to_string())).err();
+        if let Some(why) = why {
+            return Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "config_refused", why));
+        }
+    }
     let read = operate::reload(&app.gateway).await?;
     Ok(done(&app, read).await)
 }

@@ -14,7 +14,7 @@ use hyper::server::conn::http1;
 use hyper::service::{Service as _, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
@@ -22,6 +22,7 @@ use tokio::time::{Instant, Sleep};
 
 use super::access::Peer;
 use super::closed;
+use super::tls::Tls;
 
 /// Connections served at once; more wait in the kernel's queue.
 pub const MAX_CONNECTIONS: usize = 8192;
@@ -31,13 +32,25 @@ const HEADER_WITHIN: Duration = Duration::from_secs(30);
 const WRITE_STALL: Duration = Duration::from_secs(30);
 /// How long open requests may take to end when the server stops.
 const DRAIN_WITHIN: Duration = Duration::from_secs(2);
+/// A TLS handshake must be done within this time.
+const HANDSHAKE_WITHIN: Duration = Duration::from_secs(10);
+/// The first byte of every TLS handshake.
+const TLS_HANDSHAKE: u8 = 0x16;
+/// For whoever speaks plain HTTP to a port that does not.
+const SPEAK_TLS: &[u8] = b"HTTP/1.1 400 Bad Request\r\nContent-Type: application/json\r\nConnection: close\r\n\
+    Content-Length: 81\r\n\r\n{\"error\":\"tls_required\",\"message\":\"this port speaks TLS: use https\",\"details\":{}}";
 const MAX_HEADERS: usize = 64;
 const MAX_BUFFER_BYTES: usize = 64 << 10;
 /// After a failed accept (no descriptors left, say).
 const ACCEPT_PAUSE: Duration = Duration::from_millis(20);
 
-/// Serves `router` until `closing` turns true, then drains.
-pub async fn serve(listener: TcpListener, router: Router, mut closing: watch::Receiver<bool>) {
+/// Serves `router`, over TLS if there is a certificate, until `closing` turns true, then drains.
+pub async fn serve(
+    listener: TcpListener,
+    tls: Option<Arc<Tls>>,
+    router: Router,
+    mut closing: watch::Receiver<bool>,
+) {
     let slots = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     let mut connections = JoinSet::new();
     loop {
@@ -48,9 +61,12 @@ pub async fn serve(listener: TcpListener, router: Router, mut closing: watch::Re
         };
         match accepted {
             Ok((stream, peer, slot)) => {
-                let (router, closing) = (router.clone(), closing.clone());
+                let (tls, router, closing) = (tls.clone(), router.clone(), closing.clone());
                 connections.spawn(async move {
-                    connection(stream, peer, router, closing).await;
+                    match tls {
+                        None => connection(stream, peer, router, closing).await,
+                        Some(tls) => secured(stream, &tls, peer, router, closing).await,
+                    }
                     drop(slot);
                 });
             }
@@ -78,8 +94,41 @@ async fn accept(
     Ok((stream, peer, slot))
 }
 
+/// Serves one connection once its handshake is done.
+async fn secured(
+    mut stream: TcpStream,
+    tls: &Tls,
+    peer: SocketAddr,
+    router: Router,
+    mut closing: watch::Receiver<bool>,
+) {
+    let handshake = async {
+        let mut first = [0];
+        if stream.peek(&mut first).await? == 1 && first[0] != TLS_HANDSHAKE {
+            stream.write_all(SPEAK_TLS).await?;
+            stream.shutdown().await?;
+            return Err(io::Error::other("plain HTTP on a port that speaks TLS"));
+        }
+        tls.acceptor().accept(stream).await
+    };
+    let shaken = tokio::select! {
+        shaken = tokio::time::timeout(HANDSHAKE_WITHIN, handshake) => shaken,
+        () = closed(&mut closing) => return,
+    };
+    match shaken {
+        Ok(Ok(stream)) => connection(stream, peer, router, closing).await,
+        Ok(Err(error)) => tracing::debug!(%error, "no TLS handshake"),
+        Err(_) => tracing::debug!("a TLS handshake took too long"),
+    }
+}
+
 /// Serves one connection; every request knows whose it is.
-async fn connection(stream: TcpStream, peer: SocketAddr, router: Router, mut closing: watch::Receiver<bool>) {
+async fn connection<S: AsyncRead + AsyncWrite + Send + Unpin + 'static>(
+    stream: S,
+    peer: SocketAddr,
+    router: Router,
+    mut closing: watch::Receiver<bool>,
+) {
     let service = TowerToHyperService::new(router);
     let service = service_fn(move |mut request: Request<Incoming>| {
         request.extensions_mut().insert(Peer(peer.ip()));
@@ -91,7 +140,8 @@ async fn connection(stream: TcpStream, peer: SocketAddr, router: Router, mut clo
         .header_read_timeout(HEADER_WITHIN)
         .max_headers(MAX_HEADERS)
         .max_buf_size(MAX_BUFFER_BYTES)
-        .serve_connection(io, service);
+        .serve_connection(io, service)
+        .with_upgrades();
     tokio::pin!(connection);
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,
@@ -106,12 +156,12 @@ async fn connection(stream: TcpStream, peer: SocketAddr, router: Router, mut clo
 }
 
 /// A stream whose writes fail when the peer takes nothing for [`WRITE_STALL`].
-struct Unstalled {
-    stream: TcpStream,
+struct Unstalled<S> {
+    stream: S,
     stalled: Option<Pin<Box<Sleep>>>,
 }
 
-impl Unstalled {
+impl<S> Unstalled<S> {
     fn watch(&mut self, written: Poll<io::Result<usize>>, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         if written.is_ready() {
             self.stalled = None;
@@ -125,7 +175,7 @@ impl Unstalled {
     }
 }
 
-impl AsyncRead for Unstalled {
+impl<S: AsyncRead + Unpin> AsyncRead for Unstalled<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -135,7 +185,7 @@ impl AsyncRead for Unstalled {
     }
 }
 
-impl AsyncWrite for Unstalled {
+impl<S: AsyncWrite + Unpin> AsyncWrite for Unstalled<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut self.stream).poll_write(cx, buf);
         self.watch(written, cx)

@@ -21,8 +21,10 @@ mod read;
 mod reconcile;
 mod routes;
 mod stream;
+mod tls;
 mod trail;
 mod venue;
+mod ws;
 
 use std::collections::HashSet;
 use std::path::PathBuf;
@@ -30,7 +32,7 @@ use std::sync::{Arc, LazyLock, RwLock};
 use std::time::{Duration, Instant};
 
 use axum::Router;
-use axum::body::{Body, Bytes};
+use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::http::{Response, StatusCode};
 use axum::middleware::{self, Next};
@@ -41,6 +43,7 @@ use tokio::sync::{Semaphore, watch};
 use crate::audit::AuditLog;
 use crate::auth::Auth;
 use crate::gateway::Gateway;
+use crate::gateway::rendered::Rendered;
 use crate::order_events;
 use crate::venue::Venue;
 use metrics::Metrics;
@@ -53,7 +56,9 @@ pub use listener::{MAX_CONNECTIONS, serve};
 pub use openapi::statuses;
 pub use routes::{Row, rows};
 pub use stream::MAX_STREAMS;
+pub use tls::{Tls, TlsError, TlsFiles};
 pub use trail::identify;
+pub use ws::Rules;
 
 /// How long a request may take, its body included.
 const REQUEST_WITHIN: Duration = Duration::from_secs(10);
@@ -63,7 +68,7 @@ pub struct App {
     gateway: Arc<Gateway>,
     metrics: Metrics,
     streams: Streams,
-    account: watch::Sender<Bytes>,
+    account: watch::Sender<Arc<Rendered>>,
     closing: watch::Sender<bool>,
     counters_path: PathBuf,
     socket: PathBuf,
@@ -77,6 +82,8 @@ pub struct App {
     audit_queries: Arc<Semaphore>,
     refusals: trail::Refusals,
     auth: Option<Arc<Auth>>,
+    sockets: Rules,
+    tls: Option<Arc<Tls>>,
 }
 
 /// Returns once the application closes.
@@ -106,6 +113,10 @@ pub struct AppConfig {
     pub order_events: Option<Arc<order_events::Status>>,
     /// Who may do what; none: authentication is off.
     pub auth: Option<Arc<Auth>>,
+    /// What one WebSocket may do.
+    pub sockets: Rules,
+    /// What the listener speaks TLS with; none: plain HTTP.
+    pub tls: Option<Arc<Tls>>,
 }
 
 impl App {
@@ -132,8 +143,15 @@ impl App {
                 audit_queries: Arc::new(Semaphore::new(audit::MAX_QUERIES)),
                 refusals: trail::Refusals::default(),
                 auth: config.auth,
+                sockets: config.sockets,
+                tls: config.tls,
             }
         })
+    }
+
+    /// How its own pages are reached.
+    const fn scheme(&self) -> &'static str {
+        if self.tls.is_some() { "https" } else { "http" }
     }
 
     /// Ends every stream and stops the listener.
@@ -149,7 +167,12 @@ impl App {
 
     /// Tells streams the account as it is now.
     pub fn publish_account(&self) {
-        self.account.send_replace(stream::account_text(&self.gateway));
+        self.account.send_replace(Arc::new(stream::account_text(&self.gateway)));
+    }
+
+    /// Returns once every stream has ended.
+    pub async fn streams_ended(&self) {
+        self.streams.ended().await;
     }
 
     /// Event streams being served.
@@ -167,9 +190,19 @@ pub fn understands_order(body: &[u8], form: bool) -> bool {
 
 /// The whole edge over `app`.
 pub fn router(app: Arc<App>) -> Router {
-    routes::routed(routes::rows(), &app)
+    let router = routes::routed(routes::rows(), &app)
         .fallback(page::fallback)
-        .method_not_allowed_fallback(page::wrong_method)
+        .method_not_allowed_fallback(page::wrong_method);
+    guarded(router, app)
+}
+
+/// What one WebSocket reaches of it: orders and cancels, behind the same guards.
+fn order_entry(app: Arc<App>) -> Router {
+    guarded(routes::routed(routes::order_entry().into(), &app), app)
+}
+
+fn guarded(router: Router<Arc<App>>, app: Arc<App>) -> Router {
+    router
         .layer(middleware::from_fn_with_state(Arc::clone(&app), trail::act))
         .layer(middleware::from_fn_with_state(Arc::clone(&app), edge))
         .with_state(app)
@@ -188,7 +221,8 @@ async fn edge(State(app): State<Arc<App>>, mut request: Request, next: Next) -> 
     let (method, route) = (request.method().clone(), route_name(request.uri().path()));
     let trail = trail::Trail::begin(&mut request);
     // With authentication on, a web page of anybody else has no credentials to use.
-    let admitted = if app.auth.is_some() { access::admit(&app, &request) } else { guard::check(&request) };
+    let admitted =
+        if app.auth.is_some() { access::admit(&app, &request) } else { guard::check(&request, app.scheme()) };
     let mut response = match admitted {
         Err(problem) => problem.into_response(),
         Ok(()) => match tokio::time::timeout(REQUEST_WITHIN, next.run(request)).await {
@@ -198,6 +232,9 @@ async fn edge(State(app): State<Arc<App>>, mut request: Request, next: Next) -> 
         },
     };
     guard::secure(&mut response);
+    if app.tls.is_some() {
+        guard::only_tls(&mut response);
+    }
     trail.end(&app, &mut response);
     app.metrics.observe(&method, route, response.status(), began.elapsed());
     response

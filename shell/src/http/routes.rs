@@ -12,6 +12,7 @@ use axum::routing::{MethodRouter, delete, get, post};
 use super::access::{self, Access, Bucket};
 use super::{
     App, audit, auth, config, gate, limits, metrics, openapi, operate, orders, page, read, reconcile, stream,
+    ws,
 };
 use crate::auth::permission::{Permission as P, Permissions};
 
@@ -55,7 +56,7 @@ const fn needs(permission: P) -> Access {
 pub fn rows() -> Vec<Row> {
     use Access::{Metrics, Public, SignedIn};
     let stream_access = Permissions::of(&[P::ReadMarket, P::ReadOrders]);
-    vec![
+    let mut all = vec![
         Row::get("/", Public, page::index),
         Row::get("/app.js", Public, page::script),
         Row::get("/chart.js", Public, page::chart),
@@ -86,8 +87,6 @@ pub fn rows() -> Vec<Row> {
         Row::post("/api/mode", needs(P::AdminConfig), operate::mode),
         Row::post("/api/kill", needs(P::OperateKill), operate::kill).counted_in(Bucket::Cancels),
         Row::post("/api/rearm", needs(P::AdminConfig), operate::rearm),
-        Row::post("/api/order", needs(P::WriteOrders), orders::place),
-        Row::post("/api/cancel", needs(P::WriteCancel), orders::cancel).counted_in(Bucket::Cancels),
         Row::post("/api/cancel_all", needs(P::WriteCancel), operate::cancel_all).counted_in(Bucket::Cancels),
         Row::get("/api/orders", needs(P::ReadOrders), orders::recent),
         Row::get("/api/orders_state", needs(P::ReadOrders), orders::orders_state),
@@ -96,6 +95,7 @@ pub fn rows() -> Vec<Row> {
         Row::get("/api/audit/stats", needs(P::AdminConfig), audit::stats),
         Row::post("/api/audit/archive", needs(P::AdminConfig), audit::archive),
         Row::get("/api/stream", Access::Stream(stream_access), stream::stream),
+        Row::get("/api/ws", Access::Stream(stream_access), ws::open),
         Row::post("/api/stream/ticket", Access::AnyOf(stream_access), auth::ticket),
         Row::post("/api/auth/login", Public, auth::login).counted_in(Bucket::Logins),
         Row::post("/api/auth/refresh", Public, auth::refresh).counted_in(Bucket::Logins),
@@ -114,6 +114,16 @@ pub fn rows() -> Vec<Row> {
         Row::delete("/admin/signing_keys", needs(P::AdminConfig), auth::revoke_signing_key),
         Row::get("/.well-known/jwks.json", Public, auth::jwks),
         Row::get("/events/jwks", Public, auth::jwks),
+    ];
+    all.extend(order_entry());
+    all
+}
+
+/// Those that a WebSocket reaches, too.
+pub fn order_entry() -> [Row; 2] {
+    [
+        Row::post("/api/order", needs(P::WriteOrders), orders::place),
+        Row::post("/api/cancel", needs(P::WriteCancel), orders::cancel).counted_in(Bucket::Cancels),
     ]
 }
 

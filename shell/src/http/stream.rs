@@ -1,4 +1,4 @@
-//! GET /api/stream: server-sent events.
+//! GET /api/stream: server-sent events; and the reader of events that the WebSocket has, too.
 //!
 //! Order events come from the hub's ring, each exactly once and in journal order; market and account are conflated to
 //! their newest value. A stream holds nothing but its place: a stalled reader costs the others nothing.
@@ -6,7 +6,6 @@
 use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use axum::body::{Body, Bytes};
@@ -14,7 +13,7 @@ use axum::extract::{Extension, State};
 use axum::http::{HeaderMap, HeaderValue, Response, StatusCode, Uri, header};
 use axum::response::IntoResponse;
 use futures_util::stream;
-use tokio::sync::watch;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::Instant;
 
 use super::body::Fields;
@@ -25,46 +24,63 @@ use crate::auth::Principal;
 use crate::gateway::events::Event;
 use crate::gateway::hub::{Cursor, Next, Start, write_sse};
 use crate::gateway::market::Sample;
+use crate::gateway::rendered::{Form, Rendered};
 use crate::gateway::{Gateway, account};
 
-/// Streams served at once.
+/// Streams served at once, of both forms.
 pub const MAX_STREAMS: usize = 4096;
 const KEEP_ALIVE: Duration = Duration::from_secs(10);
 /// From this many streams on, each is written to in paces: fewer, larger writes.
 const PACED_ABOVE: usize = 64;
-const PACE: Duration = Duration::from_millis(25);
+/// What each stream adds to the pace, which a thousand of them make 25 ms.
+const PACE_OF_ONE: Duration = Duration::from_micros(25);
 
 /// Counts the streams being served.
-#[derive(Default)]
-pub struct Streams(AtomicUsize);
+pub struct Streams(Arc<Semaphore>);
+
+impl Default for Streams {
+    fn default() -> Self {
+        Self(Arc::new(Semaphore::new(MAX_STREAMS)))
+    }
+}
 
 impl Streams {
     /// How many there are.
     #[must_use]
     pub fn count(&self) -> usize {
-        self.0.load(Ordering::Relaxed)
+        MAX_STREAMS - self.0.available_permits()
+    }
+
+    /// Returns once there is none.
+    pub async fn ended(&self) {
+        // The semaphore is never closed.
+        drop(self.0.acquire_many(MAX_STREAMS as u32).await);
     }
 }
 
-struct Counted(Arc<App>);
+/// A stream's place among [`MAX_STREAMS`].
+pub struct Counted {
+    app: Arc<App>,
+    _place: OwnedSemaphorePermit,
+}
 
 impl Counted {
-    fn new(app: &Arc<App>) -> Result<Self, Problem> {
-        let counted = Self(Arc::clone(app));
-        if app.streams.0.fetch_add(1, Ordering::Relaxed) >= MAX_STREAMS {
-            return Err(Problem::new(
-                StatusCode::SERVICE_UNAVAILABLE,
-                "too_many_streams",
-                "no stream is free",
-            ));
-        }
-        Ok(counted)
+    /// Takes one.
+    ///
+    /// # Errors
+    /// 503 `too_many_streams`.
+    pub fn new(app: &Arc<App>) -> Result<Self, Problem> {
+        let place = Arc::clone(&app.streams.0).try_acquire_owned().map_err(|_| {
+            let message = "no stream is free: close one, or try again later";
+            Problem::new(StatusCode::SERVICE_UNAVAILABLE, "too_many_streams", message).retry_after(1)
+        })?;
+        Ok(Self { app: Arc::clone(app), _place: place })
     }
-}
 
-impl Drop for Counted {
-    fn drop(&mut self) {
-        self.0.streams.0.fetch_sub(1, Ordering::Relaxed);
+    /// The application that it is a place of.
+    #[must_use]
+    pub fn app(&self) -> &Arc<App> {
+        &self.app
     }
 }
 
@@ -95,7 +111,9 @@ pub async fn stream(
     let start = start(&uri, &headers)?;
     let counted = Counted::new(&app)?;
     let lease = Lease::new(app.auth.as_ref(), principal);
-    let reader = Reader::new(counted, start, lease);
+    let mut reader = Reader::new(counted, lease, Form::Sse);
+    reader.queued.push_back(Bytes::from_static(b"retry: 1000\n: connected\n\n"));
+    reader.subscribe(start);
     let body = Body::from_stream(stream::unfold(reader, |mut reader| async move {
         let text = reader.next().await?;
         Some((Ok::<_, Infallible>(text), reader))
@@ -108,87 +126,120 @@ pub async fn stream(
     Ok(response)
 }
 
-struct Reader {
+/// What one stream shows, as long as it may. Tells nothing before it is subscribed.
+pub struct Reader {
     gateway: Arc<Gateway>,
     counted: Counted,
+    form: Form,
     lease: Lease,
-    cursor: Cursor,
+    /// Its place among the order events; none before it is subscribed.
+    cursor: Option<Cursor>,
     samples: watch::Receiver<Arc<Sample>>,
     seen: u64,
-    account: watch::Receiver<Bytes>,
+    account: watch::Receiver<Arc<Rendered>>,
     closing: watch::Receiver<bool>,
     queued: VecDeque<Bytes>,
     flushed: Instant,
-    ended: bool,
+    end: Option<End>,
 }
 
-fn text(event: &Event) -> Bytes {
+/// Why the server ends a stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// It stops.
+    Closing,
+    /// The stream was too far behind.
+    TooSlow,
+    /// Its credentials have ended.
+    Unauthorized,
+}
+
+fn text(event: &Event) -> Rendered {
     let mut out = Vec::with_capacity(event.json.len() + 64);
     write_sse(event, &mut out);
-    out.into()
+    Bytes::from(out).into()
 }
 
 impl Reader {
-    fn new(counted: Counted, start: Option<Start>, lease: Lease) -> Self {
-        let app = Arc::clone(&counted.0);
+    /// A reader that is not subscribed yet.
+    #[must_use]
+    pub fn new(counted: Counted, lease: Lease, form: Form) -> Self {
+        let app = Arc::clone(counted.app());
         let gateway = Arc::clone(&app.gateway);
-        let mut queued = VecDeque::from([Bytes::from_static(b"retry: 1000\n: connected\n\n")]);
-        let cursor = match start {
-            Some(start) => gateway.hub.cursor(start),
-            None if !lease.shows_orders() => gateway.hub.cursor(Start::Live),
-            None => {
-                let (snapshot, cursor) = gateway.snapshot();
-                queued.push_back(text(&snapshot));
-                cursor
-            }
-        };
         Self {
+            form,
             lease,
-            cursor,
+            cursor: None,
             samples: gateway.board.samples(),
             seen: 0,
             account: app.account.subscribe(),
             closing: app.closing.subscribe(),
             gateway,
             counted,
-            queued,
+            queued: VecDeque::new(),
             flushed: Instant::now(),
-            ended: false,
+            end: None,
         }
     }
 
-    async fn next(&mut self) -> Option<Bytes> {
+    /// Begins at `start`; none: with a snapshot. From there again if it had begun elsewhere.
+    pub fn subscribe(&mut self, start: Option<Start>) {
+        let cursor = match start {
+            Some(start) => self.gateway.hub.cursor(start),
+            None if !self.lease.shows_orders() => self.gateway.hub.cursor(Start::Live),
+            None => {
+                let (snapshot, cursor) = self.gateway.snapshot();
+                self.queued.push_back(text(&snapshot).text(self.form));
+                cursor
+            }
+        };
+        (self.cursor, self.seen) = (Some(cursor), 0);
+        self.samples.mark_changed();
+    }
+
+    /// Why it has ended, once [`next`](Self::next) tells nothing more.
+    #[must_use]
+    pub fn end(&self) -> End {
+        self.end.unwrap_or(End::Closing)
+    }
+
+    /// What there is to tell next; nothing at its end. Loses nothing when it is dropped before it is ready.
+    pub async fn next(&mut self) -> Option<Bytes> {
         loop {
-            if !self.ended && self.lease.is_over() {
-                self.ended = true;
+            if self.end.is_none() && self.lease.is_over() {
+                self.end = Some(End::Unauthorized);
                 self.queued.clear();
-                return Some(over());
+                return Some(self.last_word(OVER));
             }
             if let Some(text) = self.queued.pop_front() {
                 return Some(text);
             }
-            if self.ended {
+            if self.end.is_some() {
                 return None;
             }
-            let shows_orders = self.lease.shows_orders();
-            let next = if shows_orders { self.gateway.hub.next(&mut self.cursor) } else { Next::Wait };
+            let (form, shows_orders) = (self.form, self.lease.shows_orders());
+            let Some(cursor) = &mut self.cursor else {
+                self.wait().await;
+                continue;
+            };
+            let next = if shows_orders { self.gateway.hub.next(cursor, form) } else { Next::Wait };
             match next {
                 Next::Text(text) if text.is_empty() => {}
                 Next::Text(text) => return Some(text),
                 Next::Gone => {
                     let (snapshot, cursor) = self.gateway.snapshot();
-                    self.cursor = cursor;
-                    return Some(text(&snapshot));
+                    self.cursor = Some(cursor);
+                    return Some(text(&snapshot).text(form));
                 }
                 Next::TooSlow => {
-                    self.ended = true;
-                    return Some(too_slow());
+                    self.end = Some(End::TooSlow);
+                    return Some(self.last_word(TOO_SLOW));
                 }
                 Next::Wait => {
                     let sample = Arc::clone(&self.samples.borrow_and_update());
-                    self.queued.extend(sample.since(&mut self.seen));
+                    self.queued.extend(sample.since(&mut self.seen, form));
                     if shows_orders && self.account.has_changed().unwrap_or(false) {
-                        self.queued.push_back(self.account.borrow_and_update().clone());
+                        self.queued.push_back(self.account.borrow_and_update().text(form));
                     }
                     self.queued.retain(|text| !text.is_empty());
                     if self.queued.is_empty() {
@@ -201,44 +252,56 @@ impl Reader {
 
     /// Until there may be something new; with many streams no sooner than a pace after the last time.
     async fn wait(&mut self) {
-        if self.counted.0.streams.count() > PACED_ABOVE {
-            tokio::time::sleep_until(self.flushed + PACE).await;
+        let streams = self.counted.app().streams.count();
+        if streams > PACED_ABOVE && self.cursor.is_some() {
+            tokio::time::sleep_until(self.flushed + PACE_OF_ONE * streams as u32).await;
         }
+        let subscribed = self.cursor.is_some();
         let shows_orders = self.lease.shows_orders();
+        let grown = async {
+            match &mut self.cursor {
+                Some(cursor) if shows_orders => cursor.changed().await,
+                _ => std::future::pending().await,
+            }
+        };
         tokio::select! {
-            () = self.cursor.changed(), if shows_orders => {}
+            () = grown => {}
             () = self.lease.changed() => {}
-            Ok(()) = self.samples.changed() => self.samples.mark_changed(),
-            Ok(()) = self.account.changed(), if shows_orders => self.account.mark_changed(),
-            () = closed(&mut self.closing) => self.ended = true,
-            () = tokio::time::sleep(KEEP_ALIVE) => self.queued.push_back(Bytes::from_static(b": keep-alive\n\n")),
+            Ok(()) = self.samples.changed(), if subscribed => self.samples.mark_changed(),
+            Ok(()) = self.account.changed(), if subscribed && shows_orders => self.account.mark_changed(),
+            () = closed(&mut self.closing) => self.end = Some(End::Closing),
+            // A socket has pings of its own.
+            () = tokio::time::sleep(KEEP_ALIVE), if self.form == Form::Sse => {
+                self.queued.push_back(Bytes::from_static(b": keep-alive\n\n"));
+            }
         }
         self.flushed = Instant::now();
     }
+
+    fn last_word(&self, (error, message): (&'static str, &'static str)) -> Bytes {
+        last_word(error, message, self.form)
+    }
 }
+
+const TOO_SLOW: (&str, &str) =
+    ("slow_client", "this stream was too slow for its order events: connect again with the last id");
+const OVER: (&str, &str) = (
+    "unauthorized",
+    "the credentials of this stream have ended: connect again with new ones and the last id",
+);
 
 /// The last event of a stream that the server ends.
-fn last_word(error: &'static str, message: &'static str) -> Bytes {
+pub fn last_word(error: &'static str, message: &str, form: Form) -> Bytes {
     #[derive(serde::Serialize)]
-    struct Last {
+    struct Last<'a> {
         error: &'static str,
-        message: &'static str,
+        message: &'a str,
     }
-    text(&Event::new(None, "error", &Last { error, message }))
-}
-
-fn too_slow() -> Bytes {
-    let message = "this stream was too slow for its order events: connect again with the last id";
-    last_word("slow_client", message)
-}
-
-fn over() -> Bytes {
-    let message = "the credentials of this stream have ended: connect again with new ones and the last id";
-    last_word("unauthorized", message)
+    text(&Event::new(None, "error", &Last { error, message })).text(form)
 }
 
 /// The `account` event: balances and positions, their newest state.
-pub fn account_text(gateway: &Gateway) -> Bytes {
+pub fn account_text(gateway: &Gateway) -> Rendered {
     #[derive(serde::Serialize)]
     struct Account {
         #[serde(flatten)]

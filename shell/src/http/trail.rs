@@ -22,7 +22,7 @@ use crate::audit::{AuditLog, Entry, LogType, Slot, time};
 use crate::gateway::key::nonce;
 
 const REQUEST_ID: &str = "x-request-id";
-const CORRELATION_ID: &str = "x-correlation-id";
+pub(super) const CORRELATION_ID: &str = "x-correlation-id";
 const MAX_ID_CHARS: usize = 64;
 /// Longer values are cut.
 const MAX_VALUE_CHARS: usize = 128;
@@ -155,6 +155,11 @@ impl Trail {
         }));
         request.extensions_mut().insert(trail.clone());
         trail
+    }
+
+    /// The request's id.
+    pub fn request_id(&self) -> &str {
+        &self.0.request_id
     }
 
     /// Its end: refusals that nobody has recorded yet are, and the answer carries the request's id.

@@ -19,7 +19,7 @@ use ringfence_shell::audit::{AuditLog, AuditOptions, Auditing};
 use ringfence_shell::auth::Auth;
 use ringfence_shell::gateway::pump::{self, LinkError, Pump};
 use ringfence_shell::gateway::{Gateway, Settings};
-use ringfence_shell::http::{self, App, AppConfig};
+use ringfence_shell::http::{self, App, AppConfig, Rules, Tls};
 use serde_json::Value;
 
 pub use gate::{MemoryGate, Switches};
@@ -54,19 +54,34 @@ fn name(text: &[u8]) -> [u8; 24] {
 }
 
 pub fn start() -> Shell {
-    start_as(None, |_| {})
+    start_as(None, |_| {}, Rules::default(), None)
 }
 
 pub fn start_with(auth: Option<Arc<Auth>>) -> Shell {
-    start_as(auth, |_| {})
+    start_as(auth, |_| {}, Rules::default(), None)
 }
 
 /// A shell whose audit log has other options.
 pub fn start_audited(edit: impl FnOnce(&mut AuditOptions)) -> Shell {
-    start_as(None, edit)
+    start_as(None, edit, Rules::default(), None)
 }
 
-fn start_as(auth: Option<Arc<Auth>>, edit: impl FnOnce(&mut AuditOptions)) -> Shell {
+/// A shell with other rules for sockets.
+pub fn start_ruled(sockets: Rules) -> Shell {
+    start_as(None, |_| {}, sockets, None)
+}
+
+/// A shell that speaks TLS.
+pub fn start_tls(tls: Arc<Tls>) -> Shell {
+    start_as(None, |_| {}, Rules::default(), Some(tls))
+}
+
+fn start_as(
+    auth: Option<Arc<Auth>>,
+    edit: impl FnOnce(&mut AuditOptions),
+    sockets: Rules,
+    tls: Option<Arc<Tls>>,
+) -> Shell {
     let (journal, records) = mpsc::channel();
     let switches = Arc::new(Switches::default());
     let mut gate = Some(MemoryGate::new(journal, Arc::clone(&switches)));
@@ -118,12 +133,14 @@ fn start_as(auth: Option<Arc<Auth>>, edit: impl FnOnce(&mut AuditOptions)) -> Sh
         audit: audit.clone(),
         order_events: None,
         auth,
+        sockets,
+        tls: tls.clone(),
     };
     let app = App::new(Arc::clone(&gateway), config);
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     let listener = runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0")).unwrap();
     let address = listener.local_addr().unwrap();
-    runtime.spawn(http::serve(listener, http::router(Arc::clone(&app)), app.closing()));
+    runtime.spawn(http::serve(listener, tls, http::router(Arc::clone(&app)), app.closing()));
     let (sampled, market) = (Arc::clone(&app), Arc::clone(&gateway));
     runtime.spawn(async move { ringfence_shell::sample(&sampled, &market).await });
     while !gateway.gate.is_connected() {

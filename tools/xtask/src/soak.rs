@@ -147,6 +147,13 @@ const ROWS: &[Row] = &[
         filter: "hostile::",
         sizes: &[("RINGFENCE_HANDSHAKES", "10000")],
     },
+    Row {
+        goal: "streams",
+        package: "ringfence-shell",
+        target: &["--test", "stream"],
+        filter: "scale::",
+        sizes: &[("RINGFENCE_STREAM_CLIENTS", "1000"), ("RINGFENCE_STREAM_ORDERS_PER_S", "1000")],
+    },
 ];
 
 /// Runs every row, or those of the goals named after `--only`.

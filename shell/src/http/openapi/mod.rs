@@ -111,8 +111,10 @@ const fn meaning(status: u16) -> &'static str {
         413 => "The body is too large.",
         415 => "The body is packed.",
         422 => "Understood, and refused.",
+        426 => "Only a WebSocket is spoken here.",
         429 => "Too often: `Retry-After` says when to come back.",
         503 => "Not now: `Retry-After` says when to come back; nothing was done unless the message says so.",
+        101 => "From here on the connection is a WebSocket.",
         201 => "Made.",
         _ => "Done.",
     }
@@ -144,11 +146,14 @@ fn problem(status: u16, codes: &BTreeSet<&'static str>) -> Response {
     response.build()
 }
 
-fn content(body: &Body) -> (&'static str, RefOr<Schema>) {
+fn content(body: &Body) -> Option<(&'static str, RefOr<Schema>)> {
     match body {
-        Body::Json(schema) => ("application/json", (**schema).clone()),
-        Body::Events => ("text/event-stream", event()),
-        Body::Text(content_type) => (content_type, ObjectBuilder::new().schema_type(Type::String).into()),
+        Body::Json(schema) => Some(("application/json", (**schema).clone())),
+        Body::Events => Some(("text/event-stream", event())),
+        Body::Text(content_type) => {
+            Some((content_type, ObjectBuilder::new().schema_type(Type::String).into()))
+        }
+        Body::Upgrade => None,
     }
 }
 
@@ -252,10 +257,13 @@ fn told(row: &Row, operation: &Operation) -> OperationBuilder {
         told = told.request_body(Some(body.build()));
     }
     for (status, body) in &operation.answers {
-        let (content_type, schema) = content(body);
-        let response = ResponseBuilder::new()
-            .description(meaning(*status))
-            .content(content_type, ContentBuilder::new().schema(Some(schema)).build());
+        let response = ResponseBuilder::new().description(meaning(*status));
+        let response = match content(body) {
+            Some((content_type, schema)) => {
+                response.content(content_type, ContentBuilder::new().schema(Some(schema)).build())
+            }
+            None => response,
+        };
         let response = if *status < 300 { followed(response, operation) } else { response };
         told = told.response(status.to_string(), response.build());
     }

@@ -17,6 +17,8 @@ pub enum Body {
     Text(&'static str),
     /// Server-sent events.
     Events,
+    /// No answer: another protocol follows.
+    Upgrade,
 }
 
 /// What may follow: an operation that takes something of this one's answer.
@@ -146,6 +148,12 @@ impl Operation {
     pub fn streams(mut self) -> Self {
         self.answers.insert(200, Body::Events);
         self
+    }
+
+    /// Answers 101, and goes on in another protocol.
+    pub fn upgrades(mut self) -> Self {
+        self.answers.insert(101, Body::Upgrade);
+        self.fails(426, &["upgrade_required"])
     }
 
     /// May answer `status` with one of these codes.

@@ -100,6 +100,11 @@ fn market() -> Vec<Op> {
             .header(any("Last-Event-ID", "As `last_id`, which wins."))
             .streams()
             .fails(503, &["too_many_streams"]),
+        Op::get("/api/ws", "Market", "Events and orders over a WebSocket")
+            .about("Each message is one JSON object with `id` and `op`: see docs/http.md. Orders and cancels need what \
+                `/api/order` and `/api/cancel` need.")
+            .upgrades()
+            .fails(503, &["too_many_streams"]),
         Op::post("/api/stream/ticket", "Market", "A one-time ticket for a stream")
             .about("For clients that cannot set headers: `/api/stream?ticket=`, within `expires_in` seconds.")
             .ok::<auth::Ticket>()
