@@ -22,7 +22,7 @@ use ringfence_ipc::journal::FollowError;
 use ringfence_topics::{Draft, Engine, TopicError, TopicSpec, Topics, Writer};
 
 use mark::Mark;
-use source::{Batch, Source, journal_id};
+use source::{Batch, Source, journal_end, journal_id};
 pub use status::{State, Status};
 
 /// Rest when nothing has happened.
@@ -140,7 +140,9 @@ impl Publisher {
         let mut idle = IDLE_MIN;
         loop {
             let batch = source.next(mark)?;
-            self.status.saw(mark.next, source.end());
+            // What has nothing to tell is no lag.
+            let reached = if batch.messages.is_empty() { batch.after } else { mark };
+            self.status.saw(reached.next, source.end());
             if batch.messages.is_empty() && batch.after.next < mark.next.saturating_add(MARK_EVERY_SLOTS) {
                 source.keep(mark);
                 if batch.is_last {
@@ -235,6 +237,9 @@ impl Publisher {
     }
 
     fn fails(&self, error: &TopicError) {
+        if let Some(end) = journal_end(&self.hot_path) {
+            self.status.ends(end);
+        }
         if self.status.set(State::Failing) {
             tracing::warn!(%error, "order events wait in the journal; orders go on");
         } else {

@@ -30,6 +30,11 @@ pub(super) fn journal_id(hot_path: &Path) -> Option<u64> {
     HotReader::open(hot_path).ok().map(|hot| hot.header().journal_id)
 }
 
+/// Where the journal ends, as far as it shows.
+pub(super) fn journal_end(hot_path: &Path) -> Option<u64> {
+    HotReader::open(hot_path).ok().map(|hot| hot.end())
+}
+
 /// Messages, and the mark that goes with them.
 pub(super) struct Batch {
     /// Key and value.

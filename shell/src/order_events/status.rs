@@ -114,6 +114,10 @@ impl Status {
         self.end.store(end.max(next), Ordering::Relaxed);
     }
 
+    pub(super) fn ends(&self, end: u64) {
+        self.end.store(end, Ordering::Relaxed);
+    }
+
     pub(super) fn published(&self, batch: &Batch, end: u64) {
         self.published.fetch_add(batch.messages.len() as u64, Ordering::Relaxed);
         self.gaps.fetch_add(batch.gaps, Ordering::Relaxed);
