@@ -32,21 +32,19 @@ pub(super) struct Config<'a> {
     market_source: &'a str,
     market_symbol: Option<String>,
     execution_mode: &'static str,
-    #[serde(flatten)]
-    binance: Option<Binance<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    binance_testnet: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    binance_rest_url: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    binance_ws_api_url: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    binance_stream_url: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    binance_recv_window_ms: Option<u64>,
     auth_enabled: bool,
     account: u16,
     strategy: &'a str,
-}
-
-/// The exchange's addresses. Its key is never shown.
-#[derive(Serialize, ToSchema)]
-struct Binance<'a> {
-    binance_testnet: bool,
-    binance_rest_url: &'a str,
-    binance_ws_api_url: &'a str,
-    binance_stream_url: &'a str,
-    binance_recv_window_ms: u64,
 }
 
 /// The venue, as the HTTP contract names it.
@@ -60,17 +58,16 @@ pub async fn config(State(app): State<Arc<App>>) -> Response<Body> {
 }
 
 fn shown(app: &App) -> Response<Body> {
+    let venue = app.venue.as_ref();
     json::ok(&Config {
         market_source: &app.market_source,
         market_symbol: default_symbol(app),
         execution_mode: execution_mode(app),
-        binance: app.venue.as_ref().map(|venue| Binance {
-            binance_testnet: venue.testnet,
-            binance_rest_url: &venue.rest_url,
-            binance_ws_api_url: &venue.ws_api_url,
-            binance_stream_url: &venue.stream_url,
-            binance_recv_window_ms: venue.recv_window_ms,
-        }),
+        binance_testnet: venue.map(|venue| venue.testnet),
+        binance_rest_url: venue.map(|venue| &*venue.rest_url),
+        binance_ws_api_url: venue.map(|venue| &*venue.ws_api_url),
+        binance_stream_url: venue.map(|venue| &*venue.stream_url),
+        binance_recv_window_ms: venue.map(|venue| venue.recv_window_ms),
         auth_enabled: app.auth.is_some(),
         account: app.gateway.settings.account,
         strategy: &app.gateway.settings.manual_strategy,

@@ -6,6 +6,7 @@ mod absence;
 mod audit;
 mod auth;
 mod binance;
+mod binance_gate;
 mod checkpoints;
 mod config;
 mod g12_lives;
