@@ -71,7 +71,7 @@ fn many_streams_get_every_event_at_speed_and_one_that_stalls_costs_them_nothing(
     let mut stalled = TcpStream::connect(address).unwrap();
     write!(stalled, "GET /api/stream HTTP/1.1\r\nHost: {address}\r\n\r\n").unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let took = runtime.block_on(async {
+    let (_shell, took) = runtime.block_on(async {
         let all: Vec<_> = (0..clients)
             .map(|_| tokio::spawn(client(address, Arc::clone(&ready), orders * EVENTS_PER_ORDER)))
             .collect();
@@ -91,8 +91,7 @@ fn many_streams_get_every_event_at_speed_and_one_that_stalls_costs_them_nothing(
             tokio::time::timeout(PATIENCE, one).await.expect("a stream waits for events").unwrap().unwrap();
         }
         let (shell, sent) = sender.join().unwrap();
-        drop(shell);
-        sent.elapsed()
+        (shell, sent.elapsed())
     });
     println!(
         "streams: {} deliveries, the last {took:?} after the last order",
