@@ -81,11 +81,11 @@ pub fn run(args: ShellArgs) -> anyhow::Result<()> {
     let player = PlayerConfig {
         socket: core.socket_path(),
         source: match (core.market_source(), &shell.replay) {
-            (MarketSource::Binance, _) => SourceConfig::Live(LiveConfig {
+            (MarketSource::Binance, _) => SourceConfig::Live(Box::new(LiveConfig {
                 runtime: runtime.handle().clone(),
                 config: checked(binance::public(&core.binance))?,
                 status: market_status,
-            }),
+            })),
             (_, Some(path)) => SourceConfig::Recording(path.clone()),
             (_, None) => SourceConfig::Simulated { seed: shell.seed },
         },

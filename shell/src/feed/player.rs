@@ -32,7 +32,7 @@ pub enum SourceConfig {
         seed: u64,
     },
     /// The market as it happens, at its own speed.
-    Live(LiveConfig),
+    Live(Box<LiveConfig>),
 }
 
 /// How to play it.
