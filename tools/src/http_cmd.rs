@@ -1,8 +1,13 @@
 //! `ringfence order` and `ringfence cancel`, and how every command talks to the shell.
 
-use anyhow::{Context as _, bail};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context as _, bail, ensure};
 use clap::Args;
 use serde_json::{Value, json};
+use ureq::tls::{Certificate, PemItem, RootCerts, TlsConfig, TlsProvider, parse_pem};
 
 /// Arguments of `ringfence order`.
 #[derive(Args)]
@@ -48,6 +53,9 @@ pub struct To {
     /// Address of the shell.
     #[arg(long, env = "RINGFENCE_URL", default_value = "http://127.0.0.1:8080")]
     url: String,
+    /// Certificates (PEM) that the shell's must come from, instead of the system's.
+    #[arg(long, env = "RINGFENCE_CA")]
+    ca: Option<PathBuf>,
     /// Print the answer as JSON.
     #[arg(long)]
     json: bool,
@@ -79,12 +87,12 @@ pub fn cancel(args: &CancelArgs) -> anyhow::Result<()> {
 
 /// A refused order is an error: scripts see it in the exit code.
 pub fn post(to: &To, path: &str, body: &Value) -> anyhow::Result<Value> {
-    let request = agent().post(format!("{}{path}", to.url)).header("content-type", "application/json");
+    let request = agent(to)?.post(format!("{}{path}", to.url)).header("content-type", "application/json");
     answer(to, identified(request).send(body.to_string().as_bytes()))
 }
 
 pub fn get(to: &To, path: &str) -> anyhow::Result<Value> {
-    answer(to, identified(agent().get(format!("{}{path}", to.url))).call())
+    answer(to, identified(agent(to)?.get(format!("{}{path}", to.url))).call())
 }
 
 /// With the API key of the environment, if there is one. Never an argument: those are for everybody to see.
@@ -95,12 +103,30 @@ fn identified<B>(request: ureq::RequestBuilder<B>) -> ureq::RequestBuilder<B> {
     }
 }
 
-fn agent() -> ureq::Agent {
-    ureq::Agent::config_builder()
+fn agent(to: &To) -> anyhow::Result<ureq::Agent> {
+    let tls = TlsConfig::builder()
+        .provider(TlsProvider::Rustls)
+        .unversioned_rustls_crypto_provider(Arc::new(rustls::crypto::aws_lc_rs::default_provider()))
+        .root_certs(to.ca.as_deref().map_or(Ok(RootCerts::PlatformVerifier), roots)?);
+    Ok(ureq::Agent::config_builder()
         .http_status_as_error(false)
-        .timeout_global(Some(std::time::Duration::from_secs(10)))
+        .timeout_global(Some(Duration::from_secs(10)))
+        .tls_config(tls.build())
         .build()
-        .new_agent()
+        .new_agent())
+}
+
+/// The certificates of a PEM file.
+fn roots(path: &Path) -> anyhow::Result<RootCerts> {
+    let pem = std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
+    let certificates: Vec<Certificate<'static>> = parse_pem(&pem)
+        .filter_map(|item| match item {
+            Ok(PemItem::Certificate(certificate)) => Some(certificate),
+            _ => None,
+        })
+        .collect();
+    ensure!(!certificates.is_empty(), "{} holds no certificate in PEM", path.display());
+    Ok(RootCerts::new_with_certs(&certificates))
 }
 
 fn answer(to: &To, response: Result<ureq::http::Response<ureq::Body>, ureq::Error>) -> anyhow::Result<Value> {

@@ -324,7 +324,8 @@ impl Group {
             } else {
                 "development mode: loopback only, no login"
             };
-            eprintln!("ringfence is up: http://{}  ({login})", address.trim());
+            let scheme = if config.server.tls_cert.is_some() { "https" } else { "http" };
+            eprintln!("ringfence is up: {scheme}://{}  ({login})", address.trim());
             eprintln!("data: {}   stop: Ctrl-C", config.data_dir.display());
         }
         Ok(Self { core, demo, shell, counters })

@@ -125,13 +125,17 @@ impl Shared {
         (self.options.clock)()
     }
 
+    /// Whether the log cannot be written now, and why; says what it was before.
+    fn set_failing(&self, why: Option<String>) -> Option<String> {
+        let failing = why.is_some();
+        let before = std::mem::replace(&mut *self.why.lock().unwrap_or_else(PoisonError::into_inner), why);
+        self.failing.store(failing, Ordering::Release);
+        before
+    }
+
     /// The log cannot be written, or can again.
     fn tell_failing(&self, why: Option<String>) {
-        let failing = why.is_some();
-        let before =
-            std::mem::replace(&mut *self.why.lock().unwrap_or_else(PoisonError::into_inner), why.clone());
-        self.failing.store(failing, Ordering::Release);
-        match (before, why) {
+        match (self.set_failing(why.clone()), why) {
             (None, Some(why)) => tracing::error!(
                 why,
                 dir = %self.options.dir.display(),

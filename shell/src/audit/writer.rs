@@ -118,7 +118,8 @@ impl Writer {
         if !self.waiting.is_empty() {
             tracing::error!(records = self.waiting.len(), "the audit log ends without its last records");
         }
-        self.shared.tell_failing(Some("the shell is stopping".into()));
+        // Nothing that anybody must act on.
+        self.shared.set_failing(Some("the shell is stopping".into()));
     }
 
     /// Whether the last message was among them.

@@ -29,5 +29,6 @@ mod places;
 mod power;
 mod reconcile;
 mod recording;
+mod secured;
 mod supervisor;
 mod venue;
