@@ -52,7 +52,9 @@ impl Shell {
             assert!(process.is_running(), "the shell did not start:\n{}", process.said());
             found = std::fs::read_to_string(&file).ok().and_then(|text| text.trim().parse().ok());
             found.is_some_and(|address| {
-                http::get(address, "/api/health").is_ok_and(|answer| answer.status == 200)
+                let health = http::get(address, "/api/health").ok().filter(|answer| answer.status == 200);
+                // Before it has read the journal it takes no orders.
+                health.is_some_and(|answer| answer.body["stores"]["projection"]["caught_up"] != false)
             })
         });
         Self { process, address: found.expect("it was awaited") }

@@ -71,7 +71,7 @@ use strays::Strays;
 pub(crate) use tables::touched;
 
 /// Intents that are decided in one go, of one client: what one of them waits for is asked for with all the others'.
-pub(crate) const BATCH: usize = 32;
+pub(crate) const BATCH: usize = 16;
 
 /// What the gate keeps per account.
 #[derive(Clone, Copy, Debug)]

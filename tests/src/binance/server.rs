@@ -12,7 +12,7 @@ use base64::Engine as _;
 use serde_json::{Value, json};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tokio::sync::broadcast;
 
 /// What a request meets, once.
@@ -61,8 +61,29 @@ struct Inner {
     events: EventFaults,
     skew_ms: i64,
     requests: HashMap<String, u64>,
-    used_weight: u64,
-    order_count: u64,
+    used_weight: Used,
+    order_count: Used,
+}
+
+/// What was used of a limit in the interval that runs: the venue counts anew in every one.
+#[derive(Debug)]
+struct Used {
+    interval: Duration,
+    since: Instant,
+    count: u64,
+}
+
+impl Used {
+    fn of(interval: Duration) -> Self {
+        Self { interval, since: Instant::now(), count: 0 }
+    }
+
+    fn add(&mut self, more: u64) {
+        if self.since.elapsed() >= self.interval {
+            (self.since, self.count) = (Instant::now(), 0);
+        }
+        self.count += more;
+    }
 }
 
 /// The mock's address and its handles.
@@ -90,8 +111,8 @@ impl Mock {
             events: EventFaults::default(),
             skew_ms: 0,
             requests: HashMap::new(),
-            used_weight: 0,
-            order_count: 0,
+            used_weight: Used::of(Duration::from_secs(60)),
+            order_count: Used::of(Duration::from_secs(10)),
         };
         let mock = Self {
             inner: Arc::new(Mutex::new(inner)),
@@ -244,8 +265,8 @@ async fn rest(State(mock): State<Mock>, request: Request) -> Response {
     let fault = {
         let mut inner = mock.lock();
         *inner.requests.entry(name.clone()).or_default() += 1;
-        inner.used_weight += if name.ends_with("/openOrders") { 80 } else { 4 };
-        inner.order_count += u64::from(name == "POST /api/v3/order");
+        inner.used_weight.add(if name.ends_with("/openOrders") { 80 } else { 4 });
+        inner.order_count.add(u64::from(name == "POST /api/v3/order"));
         let at = inner.faults.iter().position(|(request, _)| *request == name);
         at.map(|at| inner.faults.remove(at).1)
     };
@@ -286,7 +307,7 @@ async fn rest(State(mock): State<Mock>, request: Request) -> Response {
     };
     let (weight, orders) = {
         let inner = mock.lock();
-        (inner.used_weight, inner.order_count)
+        (inner.used_weight.count, inner.order_count.count)
     };
     let headers =
         [("x-mbx-used-weight-1m", weight.to_string()), ("x-mbx-order-count-10s", orders.to_string())];

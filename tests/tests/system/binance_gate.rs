@@ -46,7 +46,7 @@ fn world(address: SocketAddr, edit: impl FnOnce(&mut CoreConfig)) -> World {
             secret_file: Some(keys(config, "api.secret")),
             recv_window_ms: 1_000,
             request_timeout_ms: 700,
-            sweep_interval_ms: 500,
+            sweep_interval_ms: 2_000,
             reconnect_pause_ms: 20,
             ..BinanceSection::default()
         };

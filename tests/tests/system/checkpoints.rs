@@ -83,7 +83,8 @@ fn gate_shell_and_tools_go_on_when_the_journals_beginning_is_gone() {
         post(shell.address, "/api/order", &market.to_string()).is_ok_and(|answer| answer.status == 200)
     });
     await_that("a position", PATIENCE, || shown(&shell).1.to_string().contains("0.25"));
-    assert_eq!(registry::registered(&world.config.run_dir).len(), 1, "the shell is waited for");
+    let waited_for = registry::registered(&world.config.run_dir).len();
+    assert_eq!(waited_for, 2, "what the shell shows, and the order events that it publishes");
     grow(&world, "the journal's beginning is gone", || oldest(&world) > 1);
     std::thread::sleep(Duration::from_millis(100));
     let before = shown(&shell);
