@@ -25,6 +25,8 @@ use tokio::time::Instant;
 
 /// How often the ledger's timers are looked at.
 const TICK: Duration = Duration::from_millis(20);
+/// How long balances in doubt may settle before the account is asked for.
+const SETTLES: Duration = Duration::from_millis(100);
 /// Events that may wait for the ledger.
 const EVENT_QUEUE: usize = 4_096;
 
@@ -369,7 +371,9 @@ impl Adapter {
             Heard::Unreadable => self.compare_now(),
             Heard::Event(UserEvent::Execution(event)) => self.ledger.execution(&event, now_ms),
             Heard::Event(UserEvent::Position { update_ms, balances }) => {
-                self.balances.update(&balances, update_ms);
+                if self.balances.update(&balances, update_ms) {
+                    self.later(Instant::now() + SETTLES, Request::Account);
+                }
                 self.ports.balances.send_replace(self.balances.clone());
             }
             Heard::Event(UserEvent::Balance { asset, delta, clear_ms }) => {

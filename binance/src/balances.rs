@@ -44,11 +44,16 @@ impl Balances {
         }
     }
 
-    /// An `outboundAccountPosition`: the assets that may have changed.
-    pub(crate) fn update(&mut self, balances: &[EventBalance], updated_ms: u64) {
+    /// An `outboundAccountPosition`: the assets that may have changed. True: one of the same millisecond had said
+    /// something else, and nobody knows which was the last; the account does.
+    pub(crate) fn update(&mut self, balances: &[EventBalance], updated_ms: u64) -> bool {
+        let mut in_doubt = false;
         for balance in balances {
+            let before = self.0.get(&balance.asset).copied();
             self.merge(&balance.asset, &balance.free, &balance.locked, updated_ms);
+            in_doubt |= before.is_some_and(|b| b.updated_ms == updated_ms && b != self.get(&balance.asset));
         }
+        in_doubt
     }
 
     /// A `balanceUpdate`: a deposit, withdrawal or transfer. One that the asset's balance already counts is left out.
@@ -103,5 +108,17 @@ mod tests {
         );
         balances.update(&[event("BTC", "NaN")], 40);
         assert_eq!(balances.get("BTC").free_e8, 200_000_000);
+    }
+
+    #[test]
+    fn two_updates_of_one_millisecond_that_differ_are_in_doubt() {
+        let mut balances = Balances::default();
+        let said = |free: &str| EventBalance { asset: "BTC".into(), free: free.into(), locked: "0".into() };
+        assert!(!balances.update(&[said("1")], 10));
+        assert!(!balances.update(&[said("1")], 10), "said twice");
+        assert!(!balances.update(&[said("2")], 11));
+        assert!(balances.update(&[said("3")], 11));
+        assert!(!balances.update(&[said("9")], 5), "older than what is known");
+        assert_eq!(balances.get("BTC").free_e8, 300_000_000);
     }
 }
