@@ -96,6 +96,7 @@ fn a_killed_supervisor_takes_everything_along() {
     let _turn = both_cpus();
     let up = Up::start();
     let run_dir = up.run_dir();
+    await_that("everything runs", PATIENCE, || up.is_healthy());
     std::thread::sleep(Duration::from_millis(200));
     let (dir, process) = (up.dir, up.process);
     process.kill();
