@@ -24,7 +24,7 @@ const HONEST_PAUSE: Duration = Duration::from_micros(200);
 /// The gate's residence and passes may take this many times as long in the tail: p99.9 where there are samples for it.
 const MOST: f64 = 2.0;
 /// A shared machine may be busy during one of the two phases and not the other.
-const TRIES: usize = 6;
+const TRIES: usize = 12;
 
 /// Where the gate runs alone, and where everybody else does; none on a machine of one CPU.
 fn cpus() -> Option<(usize, usize)> {
