@@ -134,8 +134,7 @@ pub fn line(names: &Names, position: u64, record: &Record) -> String {
         }
         Record::Attach(a) => {
             let what = if a.detached { "left" } else { "came" };
-            let who =
-                format!("client {} as {} (pid {}, uid {})", a.client, export::role(a.role), a.pid, a.uid);
+            let who = format!("client {} as {} (pid {}, uid {})", a.client, a.role.name(), a.pid, a.uid);
             (a.now_ns, format!("attach     {who} {what}"))
         }
         Record::Config(c) => {
@@ -177,7 +176,7 @@ pub fn line(names: &Names, position: u64, record: &Record) -> String {
 
 fn decision(names: &Names, d: &DecisionRecord) -> String {
     let (i, symbol) = (&d.intent, d.intent.symbol);
-    let kind = export::intent(i.kind);
+    let kind = i.kind.name();
     let what = match i.kind {
         IntentKind::New | IntentKind::Amend => {
             let price = match i.order_type {
@@ -185,7 +184,7 @@ fn decision(names: &Names, d: &DecisionRecord) -> String {
                 OrderType::Limit => names.price(symbol, i.price),
             };
             let (side, qty) = (i.side.name(), names.qty(symbol, i.qty));
-            format!("{kind} {side} {qty} {} @ {price} {}", names.symbol(symbol), export::tif(i.tif))
+            format!("{kind} {side} {qty} {} @ {price} {}", names.symbol(symbol), i.tif.name())
         }
         IntentKind::ForceFlat => format!("{kind} {}", names.symbol(symbol)),
         IntentKind::Cancel | IntentKind::MassCancel => kind.to_owned(),
@@ -213,7 +212,7 @@ fn report(names: &Names, r: &Report) -> String {
     format!(
         "report     order {:#x} {} {}{fill}{flags}, now {} with {} filled and {} left",
         r.order_id,
-        export::report_kind(r.kind),
+        r.kind.name(),
         names.symbol(r.symbol),
         r.state.name(),
         names.qty(r.symbol, r.cum_qty),

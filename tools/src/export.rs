@@ -1,7 +1,7 @@
 //! Journal records as JSON lines, for scripts.
 
-use ringfence_ipc::journal::{ControlKind, ControlRecord, DecisionRecord, Record, Role};
-use ringfence_ipc::msg::{IntentKind, OrderType, Outcome, Report, ReportKind, Tif};
+use ringfence_ipc::journal::{ControlKind, ControlRecord, DecisionRecord, Record};
+use ringfence_ipc::msg::Report;
 use serde_json::{Value, json};
 
 /// One record as one JSON object. All integers are exact; prices and quantities are scaled as the symbol says.
@@ -15,7 +15,7 @@ pub fn json(position: u64, record: &Record) -> Value {
         Record::Strategy(strategy) => json!({"kind": "strategy", "id": strategy.strategy,
             "account": strategy.account, "name": strategy.name(), "now_ns": strategy.now_ns}),
         Record::Attach(attach) => {
-            json!({"kind": "attach", "role": role(attach.role), "detached": attach.detached,
+            json!({"kind": "attach", "role": attach.role.name(), "detached": attach.detached,
             "strategy": attach.strategy, "client": attach.client, "pid": attach.pid, "uid": attach.uid,
             "now_ns": attach.now_ns})
         }
@@ -72,9 +72,9 @@ pub fn control_json(c: &ControlRecord) -> Value {
 fn decision_json(d: &DecisionRecord) -> Value {
     let i = &d.intent;
     json!({"kind": "decision", "strategy": d.strategy, "account": d.account, "symbol": i.symbol,
-        "intent": intent(i.kind), "side": i.side.name(), "type": order_type(i.order_type), "tif": tif(i.tif),
+        "intent": i.kind.name(), "side": i.side.name(), "type": i.order_type.name(), "tif": i.tif.name(),
         "flags": i.flags, "key": format!("{:032x}", i.key), "price": i.price, "qty": i.qty,
-        "client_ts_ns": i.client_ts_ns, "ttl_ns_or_target": i.ttl_ns_or_target, "outcome": outcome(d.outcome),
+        "client_ts_ns": i.client_ts_ns, "ttl_ns_or_target": i.ttl_ns_or_target, "outcome": d.outcome.name(),
         "reason": d.reason.name(), "limit_id": d.limit_id.name(), "order_id": d.order_id, "observed": d.observed,
         "limit": d.limit, "ref_price": d.reference_price, "ref_age_us": d.reference_age_us, "now_ns": d.now_ns,
         "intent_position": d.intent_position,
@@ -82,7 +82,7 @@ fn decision_json(d: &DecisionRecord) -> Value {
 }
 
 fn report_json(r: &Report) -> Value {
-    json!({"kind": "report", "report": report_kind(r.kind), "state": r.state.name(), "order_id": r.order_id,
+    json!({"kind": "report", "report": r.kind.name(), "state": r.state.name(), "order_id": r.order_id,
         "strategy": r.strategy, "account": r.account, "symbol": r.symbol, "side": r.side.name(),
         "last_qty": r.last_qty, "last_price": r.last_price, "cum_qty": r.cum_qty, "leaves_qty": r.leaves_qty,
         "trade_id": r.trade_id, "fee_e8": r.fee_e8, "maker": r.maker, "late": r.late, "reentered": r.reentered,
@@ -96,62 +96,4 @@ pub fn hex(bytes: &[u8]) -> String {
 
 pub fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).trim_end_matches('\0').to_owned()
-}
-
-/// The stable word for a role.
-pub fn role(role: Role) -> &'static str {
-    match role {
-        Role::Strategy => "strategy",
-        Role::Operator => "operator",
-        Role::Feed => "feed",
-        Role::Venue => "venue",
-        Role::Observer => "observer",
-    }
-}
-
-pub fn intent(kind: IntentKind) -> &'static str {
-    match kind {
-        IntentKind::New => "new",
-        IntentKind::Cancel => "cancel",
-        IntentKind::Amend => "amend",
-        IntentKind::MassCancel => "mass_cancel",
-        IntentKind::ForceFlat => "force_flat",
-    }
-}
-
-fn order_type(order_type: OrderType) -> &'static str {
-    match order_type {
-        OrderType::Limit => "LIMIT",
-        OrderType::Market => "MARKET",
-    }
-}
-
-pub fn tif(tif: Tif) -> &'static str {
-    match tif {
-        Tif::Gtc => "GTC",
-        Tif::Ioc => "IOC",
-        Tif::Fok => "FOK",
-        Tif::Day => "DAY",
-    }
-}
-
-fn outcome(outcome: Outcome) -> &'static str {
-    match outcome {
-        Outcome::Accepted => "accepted",
-        Outcome::Rejected => "rejected",
-    }
-}
-
-pub fn report_kind(kind: ReportKind) -> &'static str {
-    match kind {
-        ReportKind::Accepted => "accepted",
-        ReportKind::Fill => "fill",
-        ReportKind::Cancelled => "cancelled",
-        ReportKind::Rejected => "rejected",
-        ReportKind::Expired => "expired",
-        ReportKind::Amended => "amended",
-        ReportKind::CancelRejected => "cancel_rejected",
-        ReportKind::Unknown => "unknown",
-        ReportKind::LostBeforeSend => "lost_before_send",
-    }
 }

@@ -630,13 +630,6 @@ impl ClientConfig {
     /// The role, if the name is one.
     #[must_use]
     pub fn role(&self) -> Option<Role> {
-        Some(match self.role.as_str() {
-            "strategy" => Role::Strategy,
-            "operator" => Role::Operator,
-            "feed" => Role::Feed,
-            "venue" => Role::Venue,
-            "observer" => Role::Observer,
-            _ => return None,
-        })
+        Role::ALL.into_iter().find(|role| role.name() == self.role)
     }
 }

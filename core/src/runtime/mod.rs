@@ -45,6 +45,7 @@ use std::thread::JoinHandle;
 use ringfence_ipc::counters::{Counter, CountersReader, CountersWriter};
 use ringfence_ipc::handshake::socket;
 use ringfence_ipc::hint::{populate_code, touch_stack};
+use ringfence_ipc::journal::registry as followers;
 use ringfence_ipc::layout;
 use ringfence_ipc::market::MarketWriter;
 use ringfence_ipc::msg::Command;
@@ -449,6 +450,7 @@ impl Core {
                 error!(path = %path.display(), %error, "cannot remove");
             }
         }
+        followers::close(&self.config.run_dir);
         let _ = std::fs::remove_dir(&self.config.run_dir);
         Ok(summary)
     }

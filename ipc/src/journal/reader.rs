@@ -5,6 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use super::FIRST_POSITION;
 use super::archive::{SegmentHeader, Tail};
 use super::chained::{ArchiveError, ArchiveScan, Segments};
 use super::record::Record;
@@ -23,6 +24,18 @@ impl SegmentDir {
     #[must_use]
     pub fn new(dir: &Path) -> Self {
         Self(dir.to_owned())
+    }
+
+    /// The oldest position that the archive holds; the journal's first where nothing is archived yet.
+    ///
+    /// # Errors
+    /// [`ArchiveError::List`].
+    pub fn oldest(&self) -> Result<u64, ArchiveError> {
+        match self.firsts() {
+            Ok(firsts) => Ok(firsts.first().copied().unwrap_or(FIRST_POSITION)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(FIRST_POSITION),
+            Err(error) => Err(ArchiveError::List(error)),
+        }
     }
 }
 

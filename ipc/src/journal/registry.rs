@@ -7,8 +7,10 @@
 //!
 //! A follower need not register to read. It does so that segments it has not read are not removed under it. One that is
 //! too far behind loses its file: it is not waited for any more, and goes on as long as what it needs is still there.
+//! The gate waits for nobody once it has stopped, and takes the entries away with its run directory.
 
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use crate::segment::{Mapping, SegmentError};
 use crate::view::WriteWord;
@@ -94,6 +96,43 @@ impl Drop for Registration {
     }
 }
 
+/// How often a [`Place`] looks whether it is still waited for.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// The entry of a follower that outlives gates: it is made anew when it is gone.
+#[derive(Debug)]
+pub struct Place {
+    run_dir: PathBuf,
+    name: &'static str,
+    entry: Option<Registration>,
+    looked: Option<Instant>,
+}
+
+impl Place {
+    /// A place for `name` beside the hot journal at `hot_path`; taken with the first [`Place::tell`].
+    #[must_use]
+    pub fn beside(hot_path: &Path, name: &'static str) -> Self {
+        let run_dir = hot_path.parent().unwrap_or(Path::new(".")).to_owned();
+        Self { run_dir, name, entry: None, looked: None }
+    }
+
+    /// Everything below `position` is read. Now and then looks whether a gate has come back, or has given this follower
+    /// up while it was slow, and registers anew. Without a gate nobody waits, and nothing needs to.
+    pub fn tell(&mut self, position: u64) {
+        if self.looked.is_none_or(|at| at.elapsed() >= LOOK_EVERY) {
+            self.looked = Some(Instant::now());
+            if !self.entry.as_ref().is_some_and(Registration::is_waited_for) {
+                // The old entry goes first: its end must not take the new one's file along.
+                self.entry = None;
+                self.entry = Registration::new(&self.run_dir, self.name, position).ok();
+            }
+        }
+        if let Some(entry) = &self.entry {
+            entry.publish(position);
+        }
+    }
+}
+
 /// Every follower registered under `run_dir`, and its position. What is no entry is skipped.
 #[must_use]
 pub fn registered(run_dir: &Path) -> Vec<(String, u64)> {
@@ -105,6 +144,12 @@ pub fn registered(run_dir: &Path) -> Vec<(String, u64)> {
     };
     let named = |path: PathBuf| Some((path.file_name()?.to_str()?.to_owned(), read(&path)?));
     entries.flatten().filter_map(|entry| named(entry.path())).collect()
+}
+
+/// Takes every entry away: the gate of `run_dir` waits for nobody any more.
+pub fn close(run_dir: &Path) {
+    // Nobody registered is as good.
+    let _ = std::fs::remove_dir_all(run_dir.join(DIR));
 }
 
 /// Takes a follower's entry away.

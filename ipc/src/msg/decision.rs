@@ -13,6 +13,17 @@ wire_enum! {
     }
 }
 
+impl Outcome {
+    /// `accepted` or `rejected`.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Accepted => "accepted",
+            Self::Rejected => "rejected",
+        }
+    }
+}
+
 wire_enum! {
     /// What the decision has survived when it is shown.
     DurabilityTier {

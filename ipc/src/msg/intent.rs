@@ -36,6 +36,20 @@ wire_enum! {
     }
 }
 
+impl IntentKind {
+    /// Its stable name, as journals and order events write it for people.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::New => "new",
+            Self::Cancel => "cancel",
+            Self::Amend => "amend",
+            Self::MassCancel => "mass_cancel",
+            Self::ForceFlat => "force_flat",
+        }
+    }
+}
+
 /// One order intent, 56 bytes.
 ///
 /// ```text

@@ -190,6 +190,17 @@ wire_enum! {
     }
 }
 
+impl OrderType {
+    /// `LIMIT` or `MARKET`.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Limit => "LIMIT",
+            Self::Market => "MARKET",
+        }
+    }
+}
+
 wire_enum! {
     /// How long an order lives.
     Tif {
@@ -201,6 +212,19 @@ wire_enum! {
         Fok = 2,
         /// Rest of day.
         Day = 3,
+    }
+}
+
+impl Tif {
+    /// `GTC`, `IOC`, `FOK` or `DAY`.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Gtc => "GTC",
+            Self::Ioc => "IOC",
+            Self::Fok => "FOK",
+            Self::Day => "DAY",
+        }
     }
 }
 

@@ -189,6 +189,24 @@ wire_enum! {
     }
 }
 
+impl ReportKind {
+    /// Its stable name, as journals and order events write it for people.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Accepted => "accepted",
+            Self::Fill => "fill",
+            Self::Cancelled => "cancelled",
+            Self::Rejected => "rejected",
+            Self::Expired => "expired",
+            Self::Amended => "amended",
+            Self::CancelRejected => "cancel_rejected",
+            Self::Unknown => "unknown",
+            Self::LostBeforeSend => "lost_before_send",
+        }
+    }
+}
+
 /// What a venue says about one order, two slots. In the journal and in a client's event ring the same words stand.
 ///
 /// ```text

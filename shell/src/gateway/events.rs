@@ -1,7 +1,7 @@
 //! What the journal's news look like to HTTP users: one JSON object per event, its `type` repeated inside.
 
 use ringfence_ipc::journal::DecisionRecord;
-use ringfence_ipc::msg::{OrderType, Outcome, Report, Tif};
+use ringfence_ipc::msg::{OrderType, Report};
 use ringfence_ipc::reason::{LimitId, Reason};
 use ringfence_ipc::symbol::Symbol;
 use serde::Serialize;
@@ -35,26 +35,6 @@ impl Event {
         // Bodies are plain structs with string keys: serialising them cannot fail.
         let json = serde_json::to_string(&Typed { r#type: name, body }).unwrap_or_default();
         Self { id, name, json }
-    }
-}
-
-/// `LIMIT` or `MARKET`.
-#[must_use]
-pub const fn order_type_name(order_type: OrderType) -> &'static str {
-    match order_type {
-        OrderType::Limit => "LIMIT",
-        OrderType::Market => "MARKET",
-    }
-}
-
-/// `GTC`, `IOC`, `FOK` or `DAY`.
-#[must_use]
-pub const fn tif_name(tif: Tif) -> &'static str {
-    match tif {
-        Tif::Gtc => "GTC",
-        Tif::Ioc => "IOC",
-        Tif::Fok => "FOK",
-        Tif::Day => "DAY",
     }
 }
 
@@ -107,7 +87,7 @@ impl OrderStateBody {
             client_order_id: order.client_order_id.clone(),
             symbol: names.symbol_name(order.symbol),
             side: order.side.name(),
-            order_type: order_type_name(order.order_type),
+            order_type: order.order_type.name(),
             order_qty: Exact::new(order.qty, qty_scale),
             limit_price: (order.order_type == OrderType::Limit).then(|| Exact::new(order.price, price_scale)),
             venue_order_id: venue_order_id(order.order_id),
@@ -116,7 +96,7 @@ impl OrderStateBody {
             executed_qty: Exact::new(order.cum_qty, qty_scale),
             avg_price: average_price(order.filled_value, order.cum_qty, price_scale),
             last_ts_ns: order.last_ts_ns,
-            tif: tif_name(order.tif),
+            tif: order.tif.name(),
             leaves_qty: Exact::new(order.leaves_qty(), qty_scale),
             strategy: names.strategy_name(order.strategy),
         }
@@ -212,8 +192,8 @@ pub(crate) fn received(position: u64, order: &Order, names: &Names) -> Event {
         strategy: names.strategy_name(order.strategy),
         symbol: names.symbol_name(order.symbol),
         side: order.side.name(),
-        order_type: order_type_name(order.order_type),
-        tif: tif_name(order.tif),
+        order_type: order.order_type.name(),
+        tif: order.tif.name(),
         qty: Exact::new(order.qty, symbol.map_or(0, |s| s.qty_scale)),
         price: (order.order_type == OrderType::Limit)
             .then(|| Exact::new(order.price, symbol.map_or(0, |s| s.price_scale))),
@@ -301,15 +281,6 @@ pub(crate) fn failure(
     let message = format!("the {act} was refused: {}", reason.name());
     let body = Failure { ts_ns, client_order_id, strategy, error: what, reason: reason.name(), message };
     Event::new(Some(position), "error", &body)
-}
-
-/// `accepted` or `rejected`.
-#[must_use]
-pub const fn outcome_name(outcome: Outcome) -> &'static str {
-    match outcome {
-        Outcome::Accepted => "accepted",
-        Outcome::Rejected => "rejected",
-    }
 }
 
 #[cfg(test)]

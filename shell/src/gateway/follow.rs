@@ -7,11 +7,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use ringfence_ipc::journal::chained::{ArchiveError, Segments as _};
+use ringfence_ipc::journal::chained::ArchiveError;
 use ringfence_ipc::journal::checkpoint::Checkpoint;
-use ringfence_ipc::journal::registry::Registration;
+use ringfence_ipc::journal::registry::Place;
 use ringfence_ipc::journal::{FIRST_POSITION, FollowError, Follower, Record, SegmentDir};
 
 use super::Gateway;
@@ -25,8 +25,6 @@ const IDLE_MAX: Duration = Duration::from_millis(4);
 const RETRY: Duration = Duration::from_millis(500);
 /// Under which name the journal waits for this follower.
 const NAME: &str = "shell";
-/// How often it looks whether it is still waited for.
-const REGISTER_EVERY: Duration = Duration::from_secs(1);
 
 /// The follower's thread; stops when dropped.
 pub struct Following {
@@ -68,7 +66,7 @@ fn follow(
     archive_dir: &Path,
     stop: &AtomicBool,
 ) -> Result<(), FollowError> {
-    let mut place = Waiting::new(hot_path);
+    let mut place = Place::beside(hot_path, NAME);
     // Before the oldest position is looked up: from here on it stays.
     place.tell(FIRST_POSITION);
     let mut follower = begin(gateway, hot_path, archive_dir)?;
@@ -100,11 +98,7 @@ fn follow(
 
 /// A follower at the journal's first record, or at the oldest checkpoint, which `gateway` then shows.
 fn begin(gateway: &Gateway, hot_path: &Path, archive_dir: &Path) -> Result<Follower, FollowError> {
-    let oldest = match SegmentDir::new(archive_dir).firsts() {
-        Ok(firsts) => firsts.first().copied().unwrap_or(FIRST_POSITION),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => FIRST_POSITION,
-        Err(error) => return Err(ArchiveError::List(error).into()),
-    };
+    let oldest = SegmentDir::new(archive_dir).oldest()?;
     if oldest == FIRST_POSITION {
         return Follower::open(hot_path, archive_dir, FIRST_POSITION);
     }
@@ -123,33 +117,4 @@ fn begin(gateway: &Gateway, hot_path: &Path, archive_dir: &Path) -> Result<Follo
         }
     }
     Err(FollowError::Gone { position: FIRST_POSITION, oldest })
-}
-
-/// This follower's entry among those that the journal waits for.
-struct Waiting<'a> {
-    run_dir: &'a Path,
-    entry: Option<Registration>,
-    looked: Option<Instant>,
-}
-
-impl<'a> Waiting<'a> {
-    fn new(hot_path: &'a Path) -> Self {
-        Self { run_dir: hot_path.parent().unwrap_or(Path::new(".")), entry: None, looked: None }
-    }
-
-    /// Everything below `position` is read. Registers anew now and then: a gate may have come back, or given this
-    /// follower up while it was slow.
-    fn tell(&mut self, position: u64) {
-        if self.looked.is_none_or(|at| at.elapsed() >= REGISTER_EVERY) {
-            self.looked = Some(Instant::now());
-            if !self.entry.as_ref().is_some_and(Registration::is_waited_for) {
-                // The old entry goes first: its end must not take the new one's file along.
-                self.entry = None;
-                self.entry = Registration::new(self.run_dir, NAME, position).ok();
-            }
-        }
-        if let Some(entry) = &self.entry {
-            entry.publish(position);
-        }
-    }
 }

@@ -14,7 +14,7 @@ use super::App;
 use super::body::Fields;
 use super::json;
 use super::problem::Problem;
-use crate::gateway::events::{OrderStateBody, outcome_name, reason_name, venue_order_id};
+use crate::gateway::events::{OrderStateBody, reason_name, venue_order_id};
 use crate::gateway::orders::{self, OrderError, OrderRequest, Placed};
 
 pub(super) const SIDES: [(&str, Side); 2] = [("BUY", Side::Buy), ("SELL", Side::Sell)];
@@ -47,7 +47,7 @@ fn placed(placed: &Placed) -> Response<Body> {
         client_order_id: &placed.client_order_id,
         venue_order_id: venue_order_id(placed.order_id),
         decision: DecisionBody {
-            outcome: outcome_name(answer.outcome),
+            outcome: answer.outcome.name(),
             reason: reason_name(answer.reason),
             journal_seq: answer.journal_seq,
             decided_at_ns: answer.decided_at_ns,

@@ -9,9 +9,7 @@ use ringfence_ipc::msg::{
 use ringfence_ipc::reason::LimitId;
 use serde::Serialize;
 
-use crate::gateway::events::{
-    limit_value, order_type_name, outcome_name, reason_name, tif_name, venue_order_id,
-};
+use crate::gateway::events::{limit_value, reason_name, venue_order_id};
 use crate::gateway::exact::Exact;
 use crate::gateway::key::strategy_order_id;
 use crate::gateway::projection::{Names, Projection};
@@ -199,11 +197,11 @@ impl Teller {
                 symbol: enters.then(|| self.names.symbol_name(d.intent.symbol)),
                 side: is_new.then(|| d.intent.side.name()),
             },
-            act: act_name(d.intent.kind),
-            outcome: outcome_name(d.outcome),
+            act: d.intent.kind.name(),
+            outcome: d.outcome.name(),
             reason: reason_name(d.reason),
-            order_type: is_new.then(|| order_type_name(d.intent.order_type)),
-            tif: is_new.then(|| tif_name(d.intent.tif)),
+            order_type: is_new.then(|| d.intent.order_type.name()),
+            tif: is_new.then(|| d.intent.tif.name()),
             qty: sized.then(|| Exact::new(d.intent.qty, qty_scale)),
             price: limit_price.then(|| Exact::new(d.intent.price, price_scale)),
             limit_id: limited.map(LimitId::name),
@@ -228,7 +226,7 @@ impl Teller {
                 symbol: Some(self.names.symbol_name(r.symbol)),
                 side: Some(r.side.name()),
             },
-            report: report_name(r.kind),
+            report: r.kind.name(),
             status: r.state.name(),
             reason: reason_name(r.reason),
             qty: fill.then(|| Exact::new(r.last_qty, qty_scale)),
@@ -280,28 +278,4 @@ impl Teller {
 /// `account:client order id`; what names no order has nothing after the colon.
 fn key(account: Option<AccountId>, id: Option<&str>) -> String {
     format!("{}:{}", account.map_or(String::new(), |account| account.to_string()), id.unwrap_or_default())
-}
-
-const fn act_name(kind: IntentKind) -> &'static str {
-    match kind {
-        IntentKind::New => "new",
-        IntentKind::Cancel => "cancel",
-        IntentKind::Amend => "amend",
-        IntentKind::MassCancel => "mass_cancel",
-        IntentKind::ForceFlat => "force_flat",
-    }
-}
-
-const fn report_name(kind: ReportKind) -> &'static str {
-    match kind {
-        ReportKind::Accepted => "accepted",
-        ReportKind::Fill => "fill",
-        ReportKind::Cancelled => "cancelled",
-        ReportKind::Rejected => "rejected",
-        ReportKind::Expired => "expired",
-        ReportKind::Amended => "amended",
-        ReportKind::CancelRejected => "cancel_rejected",
-        ReportKind::Unknown => "unknown",
-        ReportKind::LostBeforeSend => "lost_before_send",
-    }
 }

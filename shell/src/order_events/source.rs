@@ -6,12 +6,11 @@
 //! oldest checkpoint is told as one `gap`.
 
 use std::path::Path;
-use std::time::{Duration, Instant};
 
-use ringfence_ipc::journal::chained::{ArchiveError, Segments as _};
+use ringfence_ipc::journal::chained::ArchiveError;
 use ringfence_ipc::journal::checkpoint::Checkpoint;
 use ringfence_ipc::journal::hot::HotReader;
-use ringfence_ipc::journal::registry::Registration;
+use ringfence_ipc::journal::registry::Place;
 use ringfence_ipc::journal::{FIRST_POSITION, FollowError, Follower, Record, SegmentDir};
 
 use super::mark::Mark;
@@ -22,8 +21,6 @@ use crate::gateway::projection::Projection;
 const BURST: usize = 1024;
 /// Under which name the journal waits for this follower.
 const NAME: &str = "order-events";
-/// How often it looks whether it is still waited for.
-const REGISTER_EVERY: Duration = Duration::from_secs(1);
 
 /// The journal that the gate of this run directory writes; none before its first start.
 pub(super) fn journal_id(hot_path: &Path) -> Option<u64> {
@@ -55,9 +52,7 @@ pub(super) struct Source {
     from: Mark,
     /// What could not be read any more: first position and the first one after it.
     gap: Option<(u64, u64)>,
-    run_dir: std::path::PathBuf,
-    entry: Option<Registration>,
-    looked: Option<Instant>,
+    place: Place,
 }
 
 impl Source {
@@ -66,13 +61,13 @@ impl Source {
     /// # Errors
     /// [`FollowError`].
     pub fn begin(hot_path: &Path, archive_dir: &Path, journal: u64, mark: Mark) -> Result<Self, FollowError> {
-        let run_dir = hot_path.parent().unwrap_or(Path::new(".")).to_owned();
+        let mut place = Place::beside(hot_path, NAME);
         // Before the oldest position is looked up: from here on it stays.
-        let entry = Registration::new(&run_dir, NAME, FIRST_POSITION).ok();
+        place.tell(FIRST_POSITION);
         let (follower, teller, start) = start(hot_path, archive_dir, journal, mark)?;
         let gap = (start > mark.next).then_some((mark.next, start));
         let from = Mark { next: mark.next.max(start), ..mark };
-        Ok(Self { follower, teller, from, gap, run_dir, entry, looked: Some(Instant::now()) })
+        Ok(Self { follower, teller, from, gap, place })
     }
 
     /// What follows `mark`, at most one burst.
@@ -126,33 +121,18 @@ impl Source {
 
     /// Nothing new is in the topic: the journal keeps what follows `mark`.
     pub fn keep(&mut self, mark: Mark) {
-        self.tell(mark.next);
+        self.place.tell(mark.next);
     }
 
     /// Everything before `mark` is in the topic.
     pub fn done(&mut self, mark: Mark) {
         self.from = mark;
-        self.tell(mark.next);
+        self.place.tell(mark.next);
     }
 
     /// Where the journal ends, as far as it shows.
     pub fn end(&self) -> u64 {
         self.follower.position() + self.follower.lag()
-    }
-
-    /// Registers anew now and then: a gate may have come back, or given this follower up while it was slow.
-    fn tell(&mut self, position: u64) {
-        if self.looked.is_none_or(|at| at.elapsed() >= REGISTER_EVERY) {
-            self.looked = Some(Instant::now());
-            if !self.entry.as_ref().is_some_and(Registration::is_waited_for) {
-                // The old entry goes first: its end must not take the new one's file along.
-                self.entry = None;
-                self.entry = Registration::new(&self.run_dir, NAME, position).ok();
-            }
-        }
-        if let Some(entry) = &self.entry {
-            entry.publish(position);
-        }
     }
 }
 
@@ -163,11 +143,7 @@ fn start(
     journal: u64,
     mark: Mark,
 ) -> Result<(Follower, Teller, u64), FollowError> {
-    let oldest = match SegmentDir::new(archive_dir).firsts() {
-        Ok(firsts) => firsts.first().copied().unwrap_or(FIRST_POSITION),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => FIRST_POSITION,
-        Err(error) => return Err(ArchiveError::List(error).into()),
-    };
+    let oldest = SegmentDir::new(archive_dir).oldest()?;
     let listed = match Checkpoint::list(archive_dir) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Vec::new(),
         listed => listed.map_err(ArchiveError::List)?,

@@ -232,8 +232,10 @@ fn state(status: &str) -> OrderState {
 #[test]
 fn an_order_goes_to_the_venue_and_everything_tells_the_truth_about_it() {
     let mut street = Street::open();
-    let (filled, cancelled) = (street.buy(), street.buy());
+    // One after the other: requests travel side by side, and the market fills what came first.
+    let filled = street.buy();
     street.becomes(&filled, "ACCEPTED");
+    let cancelled = street.buy();
     street.becomes(&cancelled, "ACCEPTED");
     street.hit(ONE / 100);
     street.becomes(&filled, "FILLED");
@@ -251,7 +253,9 @@ fn an_order_goes_to_the_venue_and_everything_tells_the_truth_about_it() {
     let health = street.get("/api/health");
     assert_eq!((&health["venue"]["state"], &health["ok"]), (&"trading".into(), &true.into()), "{health}");
     await_that("the market is the venue's", PATIENCE, || {
+        // A seller and a buyer: they trade whatever of ours is left.
         street.hit(ONE / 1_000);
+        street.mock.venue(|venue| venue.market_order("BTCUSDT", true, PRICE, ONE / 1_000));
         let market = street.get("/api/market");
         market["price"] == 60_000 && market["stale"] == false
     });

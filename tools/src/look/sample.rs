@@ -110,15 +110,10 @@ fn percentiles(of: &Histogram) -> Value {
 
 fn client(row: &ClientRow) -> Value {
     json!({
-        "client": row.client, "role": role(row), "name": row.name(), "strategy": row.strategy,
+        "client": row.client, "role": row.role.name(), "name": row.name(), "strategy": row.strategy,
         "mode": row.mode.name(), "pid": row.pid, "attached_ns": row.attached_ns,
         "lagging_since_ns": row.lagging_since_ns,
         "intents": {"read": row.intents_read, "waiting": row.intents_waiting, "capacity": row.intents_capacity},
         "events": {"written": row.events_written, "unread": row.events_unread, "capacity": row.events_capacity},
     })
-}
-
-/// The stable word for a client's role.
-pub fn role(row: &ClientRow) -> &'static str {
-    crate::export::role(row.role)
 }

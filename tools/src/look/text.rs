@@ -3,7 +3,7 @@
 use ringfence_ipc::client_table::ClientRow;
 use ringfence_ipc::counters::{Counter, Histo};
 
-use super::sample::{Sample, role};
+use super::sample::Sample;
 use super::site::{Life, Site};
 
 /// Reasons that are shown, the most frequent first.
@@ -121,7 +121,7 @@ fn client(row: &ClientRow) -> String {
     format!(
         "{:<25}{:<10}{:>8}  {:<12}{:<22}{:<22}{}\n",
         row.name(),
-        role(row),
+        row.role.name(),
         row.pid,
         row.mode.name(),
         fill(row.intents_waiting, row.intents_capacity),

@@ -104,6 +104,21 @@ pub enum Role {
 }
 
 impl Role {
+    /// Every role.
+    pub const ALL: [Self; 5] = [Self::Strategy, Self::Operator, Self::Feed, Self::Venue, Self::Observer];
+
+    /// Its stable name, as configurations and journals write it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Strategy => "strategy",
+            Self::Operator => "operator",
+            Self::Feed => "feed",
+            Self::Venue => "venue",
+            Self::Observer => "observer",
+        }
+    }
+
     /// The role a number stands for.
     #[must_use]
     pub const fn from_wire(value: u64) -> Option<Self> {
