@@ -31,7 +31,7 @@ pub struct AuditConfig {
 impl Default for AuditConfig {
     fn default() -> Self {
         Self {
-            queue: 4096,
+            queue: 16_384,
             sync_interval_ms: 50,
             max_file_bytes: 100 << 20,
             min_free_bytes: 64 << 20,

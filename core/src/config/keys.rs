@@ -228,7 +228,7 @@ pub const KEYS: &[Key] = {
         key("binance.reconnect_pause", "reconnect_pause_ms", scaled(MS, 10, 60_000), "500 ms", Restart, "the first pause before connecting again; it doubles up to 60 times this"),
         key("server.tls_cert", "tls_cert", Kind::Path, "none", Restart, "certificate chain of the shell's listener, PEM; none: plain HTTP. Its files are read again at SIGHUP and at a reload"),
         key("server.tls_key", "tls_key", Kind::Path, "none", Restart, "its private key, PEM"),
-        key("audit.queue", "queue", count(1, 1 << 20), "4096", Restart, "requests at work and audit records that wait, together; beyond it requests that change something are refused"),
+        key("audit.queue", "queue", count(1, 1 << 20), "16384", Restart, "requests at work and audit records that wait, together; beyond it requests that change something are refused"),
         key("audit.sync_interval", "sync_interval_ms", scaled(MS, 1, 100), "50 ms", Restart, "an audit record is on disk after this long; those of logins and API keys before the answer"),
         key("audit.max_file_size", "max_file_bytes", scaled(Measure::Bytes, 1 << 16, 1 << 40), "100 MiB", Restart, "an audit file ends here, and at midnight UTC"),
         key("audit.min_free", "min_free_bytes", scaled(Measure::Bytes, 0, 1 << 60), "64 MiB", Restart, "below this much free space on the data disk requests that change something are refused"),

@@ -30,7 +30,7 @@ use tokio::sync::oneshot;
 
 pub use files::{Line, Lines, LogFile, list};
 pub use query::{Found, MAX_LIMIT, MAX_OFFSET, Query, QueryError};
-pub use record::{Entry, Fault, LogType, MAX_LINE_BYTES, Stored};
+pub use record::{Entry, Fault, LogType, MAX_FIELD_CHARS, MAX_LINE_BYTES, Object, Stored, Who, clip};
 pub use sweep::{Stats, Swept};
 pub use verify::{Bad, SeriesFinding, Verification, verify};
 
@@ -75,7 +75,7 @@ impl AuditOptions {
     pub fn new(dir: impl Into<PathBuf>) -> Self {
         Self {
             dir: dir.into(),
-            queue: 4096,
+            queue: 16_384,
             sync_interval: Duration::from_millis(50),
             max_file_bytes: 100 << 20,
             min_free_bytes: 64 << 20,

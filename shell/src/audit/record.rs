@@ -5,7 +5,6 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
-use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 
 use super::time;
@@ -72,73 +71,104 @@ impl LogType {
     }
 }
 
+/// Whose doing it was.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Who<'a> {
+    /// The user.
+    pub user_id: &'a str,
+    /// From where.
+    pub ip_address: &'a str,
+    /// The request's own id.
+    pub request_id: &'a str,
+    /// What ties several requests together.
+    pub correlation_id: &'a str,
+}
+
+/// A JSON object's text, made field by field; no field may be put twice.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Object(Vec<u8>);
+
+impl Object {
+    /// Adds a field; `value` is text, a number, a flag or a plain structure of these.
+    pub fn put<T: Serialize + ?Sized>(&mut self, name: &str, value: &T) {
+        self.name(name);
+        // Those always serialize, and memory takes every write.
+        let _ = serde_json::to_writer(&mut self.0, value);
+    }
+
+    /// Adds a field that is an object itself.
+    pub fn put_object(&mut self, name: &str, object: &Self) {
+        self.name(name);
+        self.0.push(b'{');
+        self.0.extend_from_slice(&object.0);
+        self.0.push(b'}');
+    }
+
+    fn name(&mut self, name: &str) {
+        if !self.is_empty() {
+            self.0.push(b',');
+        }
+        let _ = serde_json::to_writer(&mut self.0, name);
+        self.0.push(b':');
+    }
+
+    /// Whether it has no field.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
 /// What is to be recorded; time and hashes are the writer's.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
     /// What it is about.
     pub log_type: LogType,
-    /// What was done, e.g. `order`, `kill`.
-    pub action: Cow<'static, str>,
-    /// Who did it.
-    pub user_id: String,
-    /// From where.
-    pub ip_address: String,
-    /// The request's own id.
-    pub request_id: String,
-    /// What ties several requests together.
-    pub correlation_id: String,
-    /// The rest: never secrets, never whole bodies.
-    pub details: Map<String, Value>,
+    /// The line's fields from `log_type` to `details`.
+    fields: Object,
 }
 
 impl Entry {
+    /// An entry: `action` is what was done, e.g. `order`, `kill`; `details` say the rest, never secrets, never whole bodies.
+    #[must_use]
+    pub fn new(log_type: LogType, action: &str, who: &Who<'_>, details: &Object) -> Self {
+        let mut fields = Object(Vec::with_capacity(details.0.len() + 256));
+        fields.put("log_type", log_type.name());
+        for (name, value) in [
+            ("action", action),
+            ("user_id", who.user_id),
+            ("ip_address", who.ip_address),
+            ("request_id", who.request_id),
+            ("correlation_id", who.correlation_id),
+        ] {
+            fields.put(name, clip(value));
+        }
+        if details.0.len() <= MAX_DETAILS_BYTES {
+            fields.put_object("details", details);
+        } else {
+            let mut dropped = Object::default();
+            dropped.put("dropped", "too long");
+            fields.put_object("details", &dropped);
+        }
+        Self { log_type, fields }
+    }
+
     /// An entry of the shell's own.
     #[must_use]
-    pub fn system(log_type: LogType, action: &'static str, details: Map<String, Value>) -> Self {
-        Self {
-            log_type,
-            action: action.into(),
-            user_id: "system".into(),
-            ip_address: String::new(),
-            request_id: String::new(),
-            correlation_id: String::new(),
-            details,
-        }
+    pub fn system(log_type: LogType, action: &str, details: &Object) -> Self {
+        Self::new(log_type, action, &Who { user_id: "system", ..Who::default() }, details)
     }
 
     /// The record's line at this time after the record with hash `prev`, newline included, and its hash.
     #[must_use]
     pub fn line(&self, now_us: u64, prev: &ChainHash) -> (Vec<u8>, ChainHash) {
-        #[derive(Serialize)]
-        struct Head<'a> {
-            timestamp: Box<RawValue>,
-            datetime: &'a str,
-            log_type: &'a str,
-            action: &'a str,
-            user_id: &'a str,
-            ip_address: &'a str,
-            request_id: &'a str,
-            correlation_id: &'a str,
-            details: &'a Map<String, Value>,
-        }
-        let clip = |text: &str| text.chars().take(MAX_FIELD_CHARS).collect::<String>();
-        let dropped = Map::from_iter([("dropped".to_owned(), Value::from("too long"))]);
-        let fits = serde_json::to_vec(&self.details).is_ok_and(|text| text.len() <= MAX_DETAILS_BYTES);
-        let head = Head {
-            timestamp: RawValue::from_string(time::seconds(now_us)).unwrap_or_default(),
-            datetime: &time::datetime(now_us),
-            log_type: self.log_type.name(),
-            action: &clip(&self.action),
-            user_id: &clip(&self.user_id),
-            ip_address: &clip(&self.ip_address),
-            request_id: &clip(&self.request_id),
-            correlation_id: &clip(&self.correlation_id),
-            details: if fits { &self.details } else { &dropped },
-        };
-        let mut line = Vec::with_capacity(1024);
-        // Strings, numbers and maps with string keys always serialize, and memory takes every write.
-        let _ = serde_json::to_writer(&mut line, &head);
-        line.pop();
+        let mut line = Vec::with_capacity(self.fields.0.len() + 512);
+        line.extend_from_slice(b"{\"timestamp\":");
+        line.extend_from_slice(time::seconds(now_us).as_bytes());
+        line.extend_from_slice(b",\"datetime\":\"");
+        line.extend_from_slice(time::datetime(now_us).as_bytes());
+        line.extend_from_slice(b"\",");
+        line.extend_from_slice(&self.fields.0);
         line.extend_from_slice(PREV_KEY);
         line.extend_from_slice(&prev.0);
         let hash = ChainHash::of(&line);
@@ -148,6 +178,11 @@ impl Entry {
         line.push(b'\n');
         (line, hash)
     }
+}
+
+/// As much of `text` as a field takes.
+pub fn clip(text: &str) -> &str {
+    text.char_indices().nth(MAX_FIELD_CHARS).map_or(text, |(end, _)| &text[..end])
 }
 
 /// A SHA-256 as its 64 lower-case hexadecimal digits.
@@ -271,47 +306,54 @@ impl<'a> Stored<'a> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use proptest::prelude::*;
+    use serde_json::Value;
 
     use super::*;
 
-    fn entry() -> impl Strategy<Value = Entry> {
-        // Every character there is, quotes, newlines and zero among them.
-        let text = || proptest::collection::vec(any::<char>(), 0..160).prop_map(String::from_iter);
+    /// Every character there is, quotes, newlines and zero among them.
+    fn text() -> impl Strategy<Value = String> {
+        proptest::collection::vec(any::<char>(), 0..160).prop_map(String::from_iter)
+    }
+
+    type Told = (usize, [String; 5], BTreeMap<String, Value>);
+
+    fn told() -> impl Strategy<Value = Told> {
         let detail = prop_oneof![any::<i64>().prop_map(Value::from), text().prop_map(Value::from)];
-        let details = proptest::collection::btree_map(text(), detail, 0..4);
-        let words = (text(), text(), text(), text(), text());
-        (0..5_usize, words, details).prop_map(|(log_type, (a, u, i, r, c), details)| Entry {
-            log_type: LogType::ALL[log_type],
-            action: a.into(),
-            user_id: u,
-            ip_address: i,
-            request_id: r,
-            correlation_id: c,
-            details: details.into_iter().collect(),
-        })
+        let words = (text(), text(), text(), text(), text()).prop_map(|(a, u, i, r, c)| [a, u, i, r, c]);
+        (0..5_usize, words, proptest::collection::btree_map(text(), detail, 0..4))
+    }
+
+    fn entry((log_type, words, told): &Told) -> Entry {
+        let [action, user_id, ip_address, request_id, correlation_id] = words.each_ref().map(String::as_str);
+        let mut details = Object::default();
+        told.iter().for_each(|(name, value)| details.put(name, value));
+        let who = Who { user_id, ip_address, request_id, correlation_id };
+        Entry::new(LogType::ALL[*log_type], action, &who, &details)
     }
 
     proptest! {
         #[test]
-        fn a_record_is_one_line_that_says_what_was_told(entry in entry(), now_us in 0..DAY_MAX_US) {
-            let (line, hash) = entry.line(now_us, &ChainHash::ZERO);
+        fn a_record_is_one_line_that_says_what_was_told(told in told(), now_us in 0..DAY_MAX_US) {
+            let (line, hash) = entry(&told).line(now_us, &ChainHash::ZERO);
             let (newline, line) = line.split_last().unwrap();
             prop_assert!(*newline == b'\n' && !line.contains(&b'\n') && line.len() < MAX_LINE_BYTES);
             prop_assert_eq!(check_line(line), Ok((ChainHash::ZERO, hash)));
             let read = Stored::parse(line).unwrap();
             prop_assert_eq!(read.timestamp_us(), Some(now_us));
             let clip = |text: &str| text.chars().take(MAX_FIELD_CHARS).collect::<String>();
-            prop_assert_eq!(read.action, clip(&entry.action));
-            prop_assert_eq!(read.user_id, clip(&entry.user_id));
-            prop_assert_eq!(read.log_type, entry.log_type.name());
-            let details: Map<String, Value> = serde_json::from_str(read.details.get()).unwrap();
-            prop_assert_eq!(details, entry.details);
+            prop_assert_eq!(read.action, clip(&told.1[0]));
+            prop_assert_eq!(read.user_id, clip(&told.1[1]));
+            prop_assert_eq!(read.log_type, LogType::ALL[told.0].name());
+            let details: BTreeMap<String, Value> = serde_json::from_str(read.details.get()).unwrap();
+            prop_assert_eq!(details, told.2);
         }
 
         #[test]
-        fn a_changed_byte_is_found(entry in entry(), at in any::<prop::sample::Index>(), by in 1..=255_u8) {
-            let (mut line, _) = entry.line(1, &ChainHash::ZERO);
+        fn a_changed_byte_is_found(told in told(), at in any::<prop::sample::Index>(), by in 1..=255_u8) {
+            let (mut line, _) = entry(&told).line(1, &ChainHash::ZERO);
             line.pop();
             let at = at.index(line.len());
             line[at] ^= by;
@@ -323,17 +365,11 @@ mod tests {
 
     #[test]
     fn the_bytes_are_the_documented_ones() {
-        let details =
-            Map::from_iter([("status".to_owned(), 200.into()), ("path".to_owned(), "/api/order".into())]);
-        let entry = Entry {
-            log_type: LogType::Order,
-            action: "order".into(),
-            user_id: "local".into(),
-            ip_address: "127.0.0.1".into(),
-            request_id: "r-1".into(),
-            correlation_id: "c-1".into(),
-            details,
-        };
+        let mut details = Object::default();
+        details.put("path", "/api/order");
+        details.put("status", &200);
+        let who = Who { user_id: "local", ip_address: "127.0.0.1", request_id: "r-1", correlation_id: "c-1" };
+        let entry = Entry::new(LogType::Order, "order", &who, &details);
         let (line, _) = entry.line(1_795_271_066_500_000, &ChainHash::ZERO);
         let prefix = concat!(
             r#"{"timestamp":1795271066.500000,"datetime":"2026-11-21T14:24:26.500000Z","log_type":"order","#,
@@ -347,8 +383,9 @@ mod tests {
 
     #[test]
     fn details_that_are_too_long_are_left_out() {
-        let details = Map::from_iter([("x".to_owned(), Value::from("y".repeat(MAX_DETAILS_BYTES)))]);
-        let (line, _) = Entry::system(LogType::Error, "test", details).line(1, &ChainHash::ZERO);
+        let mut details = Object::default();
+        details.put("x", &"y".repeat(MAX_DETAILS_BYTES));
+        let (line, _) = Entry::system(LogType::Error, "test", &details).line(1, &ChainHash::ZERO);
         assert!(line.len() < 1024 && String::from_utf8(line).unwrap().contains(r#""dropped":"too long""#));
     }
 }

@@ -127,29 +127,50 @@ impl Series {
         Ok((series, noticed))
     }
 
-    /// Adds a record. Whatever fails, no half of it stays, and the same may be tried again.
+    /// Adds records with one write: as many of `entries` as the file takes, at least one; how many. Whatever fails, nothing
+    /// of them stays, and the same may be tried again.
     ///
     /// # Errors
-    /// When it cannot be written.
-    pub fn append(&mut self, entry: &Entry, now_us: u64, max_bytes: u64) -> io::Result<()> {
-        let (line, hash) = entry.line(now_us, &self.last);
-        let full = self.records > 0 && self.bytes + line.len() as u64 > max_bytes;
-        if self.is_open() && (full || self.file.day != now_us / DAY_US) {
-            self.close()?;
+    /// When they cannot be written.
+    pub fn append<'a>(
+        &mut self,
+        entries: impl IntoIterator<Item = &'a Entry>,
+        now_us: impl Fn() -> u64,
+        max_bytes: u64,
+    ) -> io::Result<usize> {
+        let (mut lines, mut last, mut count, mut day) = (Vec::new(), self.last, 0, 0);
+        for entry in entries {
+            let now_us = now_us();
+            let (line, hash) = entry.line(now_us, &last);
+            let fits = self.bytes + (lines.len() + line.len()) as u64 <= max_bytes;
+            if count == 0 {
+                day = now_us / DAY_US;
+                let full = self.records > 0 && !fits;
+                if self.is_open() && (full || self.file.day != day) {
+                    self.close()?;
+                }
+            } else if !fits || now_us / DAY_US != day {
+                break;
+            }
+            lines.extend_from_slice(&line);
+            (last, count) = (hash, count + 1);
+        }
+        if count == 0 {
+            return Ok(0);
         }
         let file = match &mut self.open {
             Open::Yes(file) => file,
-            Open::No | Open::Lost => self.reach(now_us / DAY_US)?,
+            Open::No | Open::Lost => self.reach(day)?,
         };
-        if let Err(error) = file.write_all(&line) {
+        if let Err(error) = file.write_all(&lines) {
             self.open = Open::Lost;
             return Err(error);
         }
-        self.bytes += line.len() as u64;
-        self.records += 1;
-        self.last = hash;
+        self.bytes += lines.len() as u64;
+        self.records += count as u64;
+        self.last = last;
         self.dirty = true;
-        Ok(())
+        Ok(count)
     }
 
     /// Opens the file again after a failure, or a new one.

@@ -53,9 +53,9 @@ impl Desk {
     fn write(&self, log_type: LogType, count: usize) {
         let mut last = None;
         for i in 0..count {
-            let mut entry = entry(log_type, "test");
-            entry.details.insert("i".into(), i.into());
-            last = Some(slot(self.log()).write_durably(entry));
+            let mut details = Object::default();
+            details.put("i", &i);
+            last = Some(slot(self.log()).write_durably(Entry::system(log_type, "test", &details)));
         }
         if let Some(on_disk) = last {
             on_disk.blocking_recv().unwrap();
@@ -86,7 +86,7 @@ impl Desk {
 }
 
 fn entry(log_type: LogType, action: &'static str) -> Entry {
-    Entry::system(log_type, action, serde_json::Map::new())
+    Entry::system(log_type, action, &Object::default())
 }
 
 fn slot(log: &AuditLog) -> Slot {

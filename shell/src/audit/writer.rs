@@ -7,12 +7,11 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
-use serde_json::{Map, Value, json};
 use tokio::sync::oneshot;
 
 use super::files::{UNFINISHED, list};
 use super::heads::{self, Head, Heads, HeadsFile};
-use super::record::{Entry, LogType};
+use super::record::{Entry, LogType, Object};
 use super::series::{Noticed, Series};
 use super::sweep::Wake;
 use super::time::DAY_US;
@@ -151,33 +150,35 @@ impl Writer {
         if self.lost.is_some() {
             return;
         }
-        loop {
-            let entry = match (self.notices.front(), self.waiting.front()) {
-                (Some(notice), _) => notice,
-                (None, Some(queued)) => &queued.entry,
-                (None, None) => return,
-            };
-            let index = entry.log_type.index();
+        while let Some(first) = self.notices.front().or_else(|| Some(&self.waiting.front()?.entry)) {
+            let (log_type, index) = (first.log_type, first.log_type.index());
             let series = &mut self.series[index];
             let before = series.first_open();
-            let wrote = series.append(entry, self.shared.now_us(), self.shared.options.max_file_bytes);
+            let (now_us, max_bytes) = (|| self.shared.now_us(), self.shared.options.max_file_bytes);
+            let wrote = if let Some(notice) = self.notices.front() {
+                series.append([notice], now_us, max_bytes)
+            } else {
+                let run = self.waiting.iter().map(|queued| &queued.entry);
+                series.append(
+                    run.take(BURST).take_while(|entry| entry.log_type == log_type),
+                    now_us,
+                    max_bytes,
+                )
+            };
             let first_open = series.first_open();
             self.shared.first_open[index].store(first_open, Ordering::Release);
             if before != first_open {
                 let _ = self.sweep.try_send(Wake::Sweep);
             }
-            if let Err(error) = wrote {
-                if series.is_lost() {
-                    return self.lose(&error);
-                }
-                return self.shared.tell_failing(Some(error.to_string()));
-            }
+            let count = match wrote {
+                Ok(count) => count,
+                Err(error) if series.is_lost() => return self.lose(&error),
+                Err(error) => return self.shared.tell_failing(Some(error.to_string())),
+            };
             self.dirty_since.get_or_insert_with(Instant::now);
-            self.shared.written[index].fetch_add(1, Ordering::Relaxed);
-            if self.notices.pop_front().is_none()
-                && let Some(mut queued) = self.waiting.pop_front()
-            {
-                self.asked.extend(queued.on_disk.take());
+            self.shared.written[index].fetch_add(count as u64, Ordering::Relaxed);
+            if self.notices.pop_front().is_none() {
+                self.asked.extend(self.waiting.drain(..count).filter_map(|queued| queued.on_disk));
             }
         }
     }
@@ -258,20 +259,25 @@ fn remove_unfinished(dir: &std::path::Path) -> io::Result<()> {
 }
 
 fn notice(shared: &Shared, log_type: LogType, noticed: Noticed) -> Entry {
-    let (action, details) = match noticed {
+    let mut details = Object::default();
+    let action = match noticed {
         Noticed::Torn { file, bytes } => {
             tracing::warn!(
                 file,
                 bytes,
                 "the last audit record was cut off by a crash: its bytes are removed"
             );
-            ("audit_torn_line_cut", json!({"file": file, "bytes": bytes}))
+            details.put("file", &file);
+            details.put("bytes", &bytes);
+            "audit_torn_line_cut"
         }
         Noticed::Broken { file, line, why } => {
+            details.put("file", &file);
+            details.put("line", &line);
+            details.put("why", &why);
             shared.tell_broken(format!("{file}, line {line}: {why}"));
-            ("audit_chain_broken", json!({"file": file, "line": line, "why": why}))
+            "audit_chain_broken"
         }
     };
-    let details = if let Value::Object(details) = details { details } else { Map::new() };
-    Entry::system(log_type, action, details)
+    Entry::system(log_type, action, &details)
 }

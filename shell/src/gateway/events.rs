@@ -13,6 +13,9 @@ use super::projection::{Names, Order};
 /// Decimals of an average price beyond which it is cut (it is a quotient: most have no end).
 const AVERAGE_DECIMALS: u8 = 8;
 
+/// Most events take no more.
+const TYPICAL_BYTES: usize = 512;
+
 /// One event, rendered once for every reader.
 #[derive(Clone, Debug)]
 pub struct Event {
@@ -25,16 +28,20 @@ pub struct Event {
 }
 
 impl Event {
+    /// `body` is a struct; its fields follow the type.
     pub(crate) fn new<T: Serialize>(id: Option<u64>, name: &'static str, body: &T) -> Self {
-        #[derive(Serialize)]
-        struct Typed<'a, T> {
-            r#type: &'static str,
-            #[serde(flatten)]
-            body: &'a T,
-        }
+        let mut json = Vec::with_capacity(TYPICAL_BYTES);
+        json.extend_from_slice(b"{\"type\":\"");
+        json.extend_from_slice(name.as_bytes());
+        json.push(b'"');
+        let at = json.len();
         // Bodies are plain structs with string keys: serialising them cannot fail.
-        let json = serde_json::to_string(&Typed { r#type: name, body }).unwrap_or_default();
-        Self { id, name, json }
+        let _ = serde_json::to_writer(&mut json, body);
+        match json.get_mut(at..) {
+            Some([brace, b'"', ..]) => *brace = b',',
+            _ => json.splice(at.., *b"}").for_each(drop),
+        }
+        Self { id, name, json: String::from_utf8(json).unwrap_or_default() }
     }
 }
 
@@ -286,6 +293,18 @@ pub(crate) fn failure(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_type_stands_before_the_fields() {
+        #[derive(Serialize)]
+        struct Body<'a> {
+            text: &'a str,
+        }
+        #[derive(Serialize)]
+        struct Empty {}
+        assert_eq!(Event::new(None, "fill", &Body { text: "}" }).json, r#"{"type":"fill","text":"}"}"#);
+        assert_eq!(Event::new(None, "fill", &Empty {}).json, r#"{"type":"fill"}"#);
+    }
 
     #[test]
     fn an_average_is_cut_never_rounded_up() {

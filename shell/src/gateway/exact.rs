@@ -41,6 +41,12 @@ impl Exact {
 
 impl Serialize for Exact {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let one = 10_i128.checked_pow(u32::from(self.scale));
+        if let Some(whole) =
+            one.filter(|one| self.value % one == 0).and_then(|one| i64::try_from(self.value / one).ok())
+        {
+            return serializer.serialize_i64(whole);
+        }
         RawValue::from_string(self.text()).map_err(serde::ser::Error::custom)?.serialize(serializer)
     }
 }

@@ -1,6 +1,7 @@
 //! Request bodies and queries: JSON objects and forms as named fields whose text is kept exactly.
 
 use std::fmt;
+use std::sync::Arc;
 
 use axum::body::{Body, Bytes, to_bytes};
 use axum::http::request::Parts;
@@ -30,6 +31,24 @@ enum Value {
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Fields(Vec<(String, Value)>);
 
+/// The fields of a request's body, in its extensions: whoever reads them first need not be the last.
+#[derive(Clone)]
+pub struct Parsed(Arc<Result<Fields, Problem>>);
+
+impl Parsed {
+    /// Of a body with these headers.
+    #[must_use]
+    pub fn of(headers: &HeaderMap, bytes: &[u8]) -> Self {
+        Self(Arc::new(Fields::parse(headers, bytes)))
+    }
+
+    /// The fields, if these are any.
+    #[must_use]
+    pub fn fields(&self) -> Option<&Fields> {
+        self.0.as_ref().as_ref().ok()
+    }
+}
+
 /// Names alone: a value may be a password.
 impl fmt::Debug for Fields {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -46,7 +65,12 @@ impl Fields {
     ///
     /// # Errors
     /// 413 for too large a body, 400 naming the field for anything that is no object of fields.
-    pub async fn read(request: Request<Body>) -> Result<Self, Problem> {
+    pub async fn read(mut request: Request<Body>) -> Result<Self, Problem> {
+        if let Some(fields) =
+            request.extensions_mut().remove::<Parsed>().and_then(|read| Arc::into_inner(read.0))
+        {
+            return fields;
+        }
         let (parts, bytes) = collect(request).await?;
         Self::parse(&parts.headers, &bytes)
     }

@@ -202,10 +202,7 @@ fn order_entry(app: Arc<App>) -> Router {
 }
 
 fn guarded(router: Router<Arc<App>>, app: Arc<App>) -> Router {
-    router
-        .layer(middleware::from_fn_with_state(Arc::clone(&app), trail::act))
-        .layer(middleware::from_fn_with_state(Arc::clone(&app), edge))
-        .with_state(app)
+    router.layer(middleware::from_fn_with_state(Arc::clone(&app), edge)).with_state(app)
 }
 
 /// A bounded label: paths that are no route share one.
@@ -225,7 +222,7 @@ async fn edge(State(app): State<Arc<App>>, mut request: Request, next: Next) -> 
         if app.auth.is_some() { access::admit(&app, &request) } else { guard::check(&request, app.scheme()) };
     let mut response = match admitted {
         Err(problem) => problem.into_response(),
-        Ok(()) => match tokio::time::timeout(REQUEST_WITHIN, next.run(request)).await {
+        Ok(()) => match tokio::time::timeout(REQUEST_WITHIN, trail::act(&app, &trail, request, next)).await {
             Ok(response) => response,
             Err(_) => Problem::new(StatusCode::REQUEST_TIMEOUT, "timeout", "the request took too long")
                 .into_response(),

@@ -4,28 +4,27 @@
 //! is recorded before it is answered. A refusal that no handler gave ([`Trail::end`]) is recorded too. Only fields named
 //! here are copied, so that secrets and whole bodies cannot be.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use axum::body::{Body, HttpBody as _, to_bytes};
-use axum::extract::{Request, State};
+use axum::extract::Request;
 use axum::http::{Extensions, HeaderMap, HeaderValue, Method, Response, StatusCode};
 use axum::middleware::Next;
 use axum::response::IntoResponse as _;
-use serde_json::{Map, Value};
+use serde_json::value::RawValue;
 
 use super::App;
 use super::access::Peer;
-use super::body::{self, Fields};
+use super::body::{self, Parsed};
 use super::problem::Problem;
-use crate::audit::{AuditLog, Entry, LogType, Slot, time};
+use crate::audit::{AuditLog, Entry, LogType, MAX_FIELD_CHARS, Object, Slot, Who, clip, time};
 use crate::gateway::key::nonce;
 
 const REQUEST_ID: &str = "x-request-id";
 pub(super) const CORRELATION_ID: &str = "x-correlation-id";
 const MAX_ID_CHARS: usize = 64;
-/// Longer values are cut.
-const MAX_VALUE_CHARS: usize = 128;
 /// Answers of requests that change something are far smaller.
 const MAX_ANSWER_BYTES: u64 = 64 << 10;
 /// Who everybody is without a login.
@@ -134,10 +133,6 @@ fn given(headers: &HeaderMap, name: &str) -> Option<String> {
     (!id.is_empty() && id.len() <= MAX_ID_CHARS && id.bytes().all(legal)).then(|| id.to_owned())
 }
 
-fn clip(text: &str) -> String {
-    text.chars().take(MAX_VALUE_CHARS).collect()
-}
-
 impl Trail {
     /// The beginning of `request`'s.
     pub fn begin(request: &mut Request) -> Self {
@@ -146,7 +141,7 @@ impl Trail {
         let peer = request.extensions().get::<Peer>();
         let trail = Self(Arc::new(Seen {
             method: request.method().clone(),
-            path: clip(request.uri().path()),
+            path: clip(request.uri().path()).to_owned(),
             ip_address: peer.map_or_else(String::new, |peer| peer.0.to_string()),
             correlation_id: given(headers, CORRELATION_ID).unwrap_or_else(|| request_id.clone()),
             request_id,
@@ -179,32 +174,27 @@ impl Trail {
         let Some(slot) = slot else { return app.audit.miss() };
         let action = if log_type == LogType::Access { "refused" } else { "failed" };
         // Nothing was changed: the answer need not wait.
-        drop(slot.write(self.entry(
-            log_type,
-            action,
-            self.details(response.status(), outcome(response.status())),
-        )));
+        let details = self.complete(Object::default(), response.status(), outcome(response.status()));
+        drop(slot.write(self.entry(log_type, action, &details)));
     }
 
-    fn entry(&self, log_type: LogType, action: &'static str, details: Map<String, Value>) -> Entry {
+    fn entry(&self, log_type: LogType, action: &str, details: &Object) -> Entry {
         let seen = &self.0;
-        Entry {
-            log_type,
-            action: action.into(),
-            user_id: seen.user_id.get().map_or_else(|| LOCAL.to_owned(), Clone::clone),
-            ip_address: seen.ip_address.clone(),
-            request_id: seen.request_id.clone(),
-            correlation_id: seen.correlation_id.clone(),
-            details,
-        }
+        let who = Who {
+            user_id: seen.user_id.get().map_or(LOCAL, String::as_str),
+            ip_address: &seen.ip_address,
+            request_id: &seen.request_id,
+            correlation_id: &seen.correlation_id,
+        };
+        Entry::new(log_type, action, &who, details)
     }
 
-    fn details(&self, status: StatusCode, outcome: &str) -> Map<String, Value> {
-        let mut details = Map::new();
-        details.insert("method".into(), self.0.method.as_str().into());
-        details.insert("path".into(), self.0.path.as_str().into());
-        details.insert("status".into(), status.as_u16().into());
-        details.insert("outcome".into(), outcome.into());
+    /// Adds what every record of a request says to `details`.
+    fn complete(&self, mut details: Object, status: StatusCode, outcome: &str) -> Object {
+        details.put("method", self.0.method.as_str());
+        details.put("path", &self.0.path);
+        details.put("status", &status.as_u16());
+        details.put("outcome", outcome);
         details
     }
 
@@ -230,7 +220,7 @@ fn outcome(status: StatusCode) -> &'static str {
 struct Act {
     trail: Trail,
     slot: Option<Slot>,
-    asked: Map<String, Value>,
+    asked: Object,
 }
 
 impl Act {
@@ -238,36 +228,34 @@ impl Act {
         &mut self,
         status: StatusCode,
         outcome: &str,
-        answered: Map<String, Value>,
+        answered: Object,
     ) -> Option<tokio::sync::oneshot::Receiver<()>> {
         self.trail.0.recorded.store(true, Ordering::Release);
         let (log_type, action) = self.trail.action();
-        let mut details = answered;
-        details.extend(self.trail.details(status, outcome));
+        let mut details = self.trail.complete(answered, status, outcome);
         if !self.asked.is_empty() {
-            details.insert("request".into(), std::mem::take(&mut self.asked).into());
+            details.put_object("request", &self.asked);
         }
-        self.slot.take()?.write(self.trail.entry(log_type, action, details))
+        self.slot.take()?.write(self.trail.entry(log_type, action, &details))
     }
 }
 
 impl Drop for Act {
     fn drop(&mut self) {
         if self.slot.is_some() {
-            drop(self.record(StatusCode::REQUEST_TIMEOUT, "unknown", Map::new()));
+            drop(self.record(StatusCode::REQUEST_TIMEOUT, "unknown", Object::default()));
         }
     }
 }
 
 /// Around every handler: a request that changes something needs a place in the audit log first.
-pub async fn act(State(app): State<Arc<App>>, request: Request, next: Next) -> Response<Body> {
-    let trail = request.extensions().get::<Trail>().cloned();
-    match trail {
-        Some(trail) if !is_safe(&trail.0.method) => match acted(&app.audit, trail, request, next).await {
-            Ok(response) => response,
-            Err(problem) => problem.into_response(),
-        },
-        _ => next.run(request).await,
+pub async fn act(app: &App, trail: &Trail, request: Request, next: Next) -> Response<Body> {
+    if is_safe(&trail.0.method) {
+        return next.run(request).await;
+    }
+    match acted(&app.audit, trail.clone(), request, next).await {
+        Ok(response) => response,
+        Err(problem) => problem.into_response(),
     }
 }
 
@@ -278,14 +266,16 @@ async fn acted(
     next: Next,
 ) -> Result<Response<Body>, Problem> {
     // A body that comes slowly holds no place.
-    let (parts, bytes) = body::collect(request).await?;
+    let (mut parts, bytes) = body::collect(request).await?;
     let slot = log.reserve()?;
-    let mut asked = Map::new();
-    if let Ok(fields) = Fields::parse(&parts.headers, &bytes) {
-        let copied =
-            ASKED.iter().filter_map(|name| Some(((*name).to_owned(), clip(fields.shown(name)?).into())));
-        asked.extend(copied);
+    let mut asked = Object::default();
+    let read = Parsed::of(&parts.headers, &bytes);
+    for name in ASKED {
+        if let Some(text) = read.fields().and_then(|fields| fields.shown(name)) {
+            asked.put(name, clip(text));
+        }
     }
+    parts.extensions.insert(read);
     let mut act = Act { trail, slot: Some(slot), asked };
     let response = next.run(Request::from_parts(parts, Body::from(bytes))).await;
     let status = response.status();
@@ -299,29 +289,43 @@ async fn acted(
 }
 
 /// The answer, and what is copied from it.
-async fn look_into(response: Response<Body>) -> (Response<Body>, Map<String, Value>) {
+async fn look_into(response: Response<Body>) -> (Response<Body>, Object) {
     if response.body().size_hint().upper().is_none_or(|bytes| bytes > MAX_ANSWER_BYTES) {
-        return (response, Map::new());
+        return (response, Object::default());
     }
     let (parts, body) = response.into_parts();
     let bytes = to_bytes(body, MAX_ANSWER_BYTES as usize).await.unwrap_or_default();
-    let answer: Value = serde_json::from_slice(&bytes).unwrap_or_default();
-    let mut copied = Map::new();
-    let mut copy = |from: &Value, names: &[&str]| {
+    let copied = copied(&bytes);
+    (Response::from_parts(parts, Body::from(bytes)), copied)
+}
+
+/// What is copied from an answer: text, numbers and flags under the names above; what lies inside counts more.
+fn copied(answer: &[u8]) -> Object {
+    type Shown<'a> = BTreeMap<&'a str, &'a RawValue>;
+    let outer: Shown<'_> = serde_json::from_slice(answer).unwrap_or_default();
+    let inner = |inside: &str| serde_json::from_str::<Shown<'_>>(outer.get(inside)?.get()).ok();
+    let mut object = Object::default();
+    let mut copied = Vec::with_capacity(ANSWERED.len());
+    let mut copy = |from: &Shown<'_>, names: &[&'static str]| {
         for name in names {
-            let value = match from.get(name) {
-                Some(Value::String(text)) => clip(text).into(),
-                Some(value @ (Value::Number(_) | Value::Bool(_))) => value.clone(),
+            let Some(value) = from.get(name).filter(|_| !copied.contains(name)) else { continue };
+            match value.get().as_bytes().first() {
+                Some(b'"') if value.get().len() > MAX_FIELD_CHARS => {
+                    object.put(name, clip(&serde_json::from_str::<String>(value.get()).unwrap_or_default()));
+                }
+                Some(b'"' | b'-' | b'0'..=b'9' | b't' | b'f') => object.put(name, value),
                 _ => continue,
-            };
-            copied.insert((*name).to_owned(), value);
+            }
+            copied.push(*name);
         }
     };
-    copy(&answer, ANSWERED);
     for (inside, names) in ANSWERED_INSIDE {
-        copy(&answer[*inside], names);
+        if let Some(inner) = inner(inside) {
+            copy(&inner, names);
+        }
     }
-    (Response::from_parts(parts, Body::from(bytes)), copied)
+    copy(&outer, ANSWERED);
+    object
 }
 
 /// How many refusals may still be recorded in this second.
