@@ -17,7 +17,7 @@ pub struct Target {
 }
 
 /// All of them.
-pub const TARGETS: [Target; 12] = [
+pub const TARGETS: [Target; 13] = [
     Target { name: "messages", run: words::messages },
     Target { name: "ring", run: words::ring },
     Target { name: "journal_record", run: words::journal_record },
@@ -30,6 +30,7 @@ pub const TARGETS: [Target; 12] = [
     Target { name: "binance", run: text::binance },
     Target { name: "decimal", run: text::decimal },
     Target { name: "config", run: text::config },
+    Target { name: "dag_json", run: text::dag_json },
 ];
 
 /// The decoder `name`.

@@ -1,6 +1,10 @@
-//! Decoders of text: HTTP bodies, Binance's JSON, decimals, the configuration.
+//! Decoders of text: HTTP bodies, Binance's JSON, decimals, the configuration, strategies' DAGs.
 
 use ringfence_core::config::CoreConfig;
+use ringfence_dag::{
+    Dag, ExecutionDomain, Identity, Known, Limits, MissingConfigHash, Scope, Sharing, TagQuery, Verification,
+    crc32, diff, identities, topological_order, verify,
+};
 use ringfence_ipc::symbol::{Symbol, parse_scaled};
 use ringfence_shell::feed::{BinanceParser, encode};
 use ringfence_shell::http::understands_order;
@@ -61,4 +65,44 @@ pub fn config(data: &[u8]) {
             Err(error) => drop(error.to_string()),
         }
     });
+}
+
+/// A strategy's DAG: what is accepted is written and read again as the same DAG; then everything that is worked out of it.
+pub fn dag_json(data: &[u8]) {
+    let dag = match Dag::parse(data, &Limits::default()) {
+        Ok(dag) => dag,
+        Err(error) => return drop(error.to_string()),
+    };
+    let written = dag.canonical_json();
+    let again =
+        Dag::parse(written.as_bytes(), &Limits::default()).expect("what is written down is read again");
+    assert_eq!((again.canonical_json(), again.hash(), again.nodes()), (written, dag.hash(), dag.nodes()));
+    let _ = crc32(dag.nodes().iter().map(|node| node.node_id.as_str()));
+
+    let nodes = dag.nodes().len();
+    // An id that fits is rare among mutations: the others go on as if theirs did.
+    let verified = verify(&dag, MissingConfigHash::AcceptUnverified);
+    let verified = verified.unwrap_or_else(|_| vec![Verification::Verified; nodes]);
+    let order = match topological_order(&dag) {
+        Ok(order) => order,
+        Err(error) => return drop(error.to_string()),
+    };
+    let [mine, theirs] = ["mine", "theirs"].map(|strategy_id| {
+        let scope = Scope { strategy_id, domain: ExecutionDomain::Live };
+        identities(&dag, &order, &verified, &scope)
+    });
+    assert_eq!((mine.len(), order.indices().len()), (nodes, nodes));
+    for (mine, theirs) in mine.iter().zip(&theirs) {
+        assert_eq!(mine.identity == theirs.identity, mine.sharing == Sharing::Shared);
+    }
+    let known = |identity: &Identity| {
+        let topic = "topic".to_owned();
+        let known =
+            Known { identity: *identity, topic, created_at_ms: 1, has_producer: identity[1] & 1 == 0 };
+        (identity[0] & 1 == 0).then_some(known)
+    };
+    let plan = diff(&dag, &order, &mine, &known, &known, 2);
+    assert_eq!(plan.nodes.len(), nodes);
+    assert!(plan.nodes.iter().all(|node| node.topic.len() <= 249));
+    let _ = plan.queue_map(&dag, &|query: &TagQuery| query.tags.clone());
 }

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use crate::step::Step;
 
 /// Every decoder, as `tests/src/fuzz.rs` lists them.
-const TARGETS: [&str; 11] = [
+const TARGETS: [&str; 12] = [
     "messages",
     "ring",
     "journal_record",
@@ -17,6 +17,7 @@ const TARGETS: [&str; 11] = [
     "binance",
     "decimal",
     "config",
+    "dag_json",
 ];
 /// Coverage as libFuzzer reads it. All of these are stable options of the compiler; address checks are not, but the
 /// decoders hold no `unsafe`, and overflow checks and debug assertions are on.
