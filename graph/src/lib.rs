@@ -11,7 +11,10 @@ mod embedded;
 mod error;
 mod export;
 mod identity;
+mod lease;
 mod limits;
+#[cfg(feature = "neo4j")]
+mod neo4j;
 mod rows;
 
 use std::io::Write;
@@ -23,6 +26,8 @@ pub use embedded::Embedded;
 pub use error::GraphError;
 pub use identity::{Identity, to_hex};
 pub use limits::{MAX_BATCH, MAX_INPUTS, MAX_NODES, MAX_PAGE, MAX_TAGS, MAX_TEXT_BYTES};
+#[cfg(feature = "neo4j")]
+pub use neo4j::Neo4j;
 pub use rows::{
     Age, Applied, Binding, Change, Claim, Expired, Fetched, Known, Lease, Match, NodeRow, OutboxRow, Placed,
     QueueChange, QueueEntry, QueueFilter, QueueRow, Sentinel, Strategy, TagQuery,
@@ -185,6 +190,9 @@ impl Engine {
     pub fn open(&self) -> Result<Box<dyn Graph>, GraphError> {
         match self {
             Self::Embedded(path) => Ok(Box::new(Embedded::open(path)?)),
+            #[cfg(feature = "neo4j")]
+            Self::Neo4j(config) => Ok(Box::new(Neo4j::open(config)?)),
+            #[cfg(not(feature = "neo4j"))]
             Self::Neo4j(_) => Err(GraphError::NotBuilt),
         }
     }

@@ -153,8 +153,3 @@ pub(crate) fn lease(count: usize, holder: &str, ttl_ms: i64) -> Result<(), Graph
         why: format!("it lasts 1 to {MAX_TTL_MS} ms, not {ttl_ms}"),
     })
 }
-
-/// The number of a new lease. Beginning at the clock it grows over the removal of the node, too.
-pub(crate) fn next_number(last: i64, now_ms: i64) -> i64 {
-    last.saturating_add(1).max(now_ms)
-}

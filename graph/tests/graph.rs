@@ -46,9 +46,86 @@ fn a_file_that_others_can_read_or_of_a_later_version_is_refused() {
     assert!(matches!(embedded(&dir).open().err().unwrap(), GraphError::File { .. }));
 }
 
+#[cfg(not(feature = "neo4j"))]
 #[test]
 fn a_program_without_neo4j_says_so() {
     let config =
         ringfence_graph::Neo4jConfig { uri: "bolt://127.0.0.1:1".into(), login: None, database: None };
     assert!(matches!(Engine::Neo4j(config).open(), Err(GraphError::NotBuilt)));
+}
+
+#[cfg(feature = "neo4j")]
+mod neo4j {
+    use std::time::{Duration, Instant};
+
+    use ::neo4j::driver::{ConnectionConfig, Driver, DriverConfig};
+    use ringfence_graph::{Engine, GraphError, Neo4jConfig};
+    use ringfence_services::neo4j::{FIRST_PORT, Server};
+
+    use super::{conformance, embedded};
+
+    fn server(test: &str, dir: &tempfile::TempDir) -> Option<Server> {
+        if let Err(why) = ringfence_services::neo4j::jars() {
+            eprintln!("SKIPPED: {test}: {why}");
+            return None;
+        }
+        Some(Server::start(dir.path(), FIRST_PORT + 1000).unwrap())
+    }
+
+    fn engine(uri: String) -> Engine {
+        Engine::Neo4j(Neo4jConfig { uri, login: None, database: None })
+    }
+
+    #[test]
+    fn neo4j_keeps_every_promise_across_killed_servers_and_takes_an_export() {
+        let dir = tempfile::tempdir().unwrap();
+        let test = "neo4j_keeps_every_promise_across_killed_servers_and_takes_an_export";
+        let Some(mut server) = server(test, &dir) else { return };
+        let engine = engine(server.uri());
+        conformance::all(&engine);
+        println!("size: 1,000 nodes of 2 inputs: {:?}", conformance::thousand(&engine));
+        for round in 0..3 {
+            conformance::kills::acknowledged_is_there(&engine, round, &mut server);
+        }
+        // What an embedded graph exports is the same graph here.
+        let file = tempfile::tempdir().unwrap();
+        conformance::all(&embedded(&file));
+        let mut text = Vec::new();
+        embedded(&file).open().unwrap().export(&mut text).unwrap();
+        let driver = driver(&server.uri());
+        run(&driver, "MATCH (n) DETACH DELETE n");
+        for line in String::from_utf8(text.clone()).unwrap().lines() {
+            run(&driver, line.strip_suffix(';').unwrap());
+        }
+        conformance::exports_are_the_same(&embedded(&file), &engine);
+        // A later program's graph is left alone.
+        run(&driver, "MATCH (m:Migration) SET m.version = 99");
+        let error = engine.open().unwrap().ping().unwrap_err();
+        assert!(matches!(error, GraphError::Newer { found: 99, .. }), "{error}");
+    }
+
+    fn driver(uri: &str) -> Driver {
+        Driver::new(ConnectionConfig::try_from(uri).unwrap(), DriverConfig::new())
+    }
+
+    fn run(driver: &Driver, cypher: &str) {
+        if let Err(error) = driver.execute_query(cypher).run() {
+            panic!("{error}: {cypher}");
+        }
+    }
+
+    #[test]
+    fn a_server_that_is_not_there_is_an_error_in_bounded_time() {
+        let began = Instant::now();
+        let graph = engine("bolt://127.0.0.1:1".into()).open().unwrap();
+        let error = graph.ping().unwrap_err();
+        assert!(error.is_unavailable() && matches!(error, GraphError::Away { .. }), "{error}");
+        assert!(graph.fetch(&[], &[]).unwrap_err().is_unavailable());
+        assert!(began.elapsed() < Duration::from_secs(20), "{:?}", began.elapsed());
+        for uri in ["", "http://127.0.0.1", "bolt://user:secret@127.0.0.1"] {
+            let error = engine(uri.into()).open().err().unwrap();
+            assert!(matches!(error, GraphError::Invalid { .. }), "{error}");
+            assert!(!error.to_string().contains("secret"), "{error}");
+        }
+    }
 }

@@ -3,13 +3,8 @@
 use rusqlite::{OptionalExtension as _, Transaction};
 
 use super::lists::{identity, rows};
-use crate::limits::next_number;
+use crate::lease::{Standing, asked, renewed};
 use crate::{Claim, Expired, GraphError, Identity, Lease, to_hex};
-
-struct Standing {
-    number: i64,
-    lease: Option<Lease>,
-}
 
 fn standing(work: &Transaction<'_>, identity: &Identity) -> Result<Option<Standing>, rusqlite::Error> {
     work.prepare_cached("SELECT lease_number, lease_holder, lease_until_ms FROM nodes WHERE identity = ?1")?
@@ -25,12 +20,14 @@ fn standing(work: &Transaction<'_>, identity: &Identity) -> Result<Option<Standi
         .optional()
 }
 
-fn grant(work: &Transaction<'_>, identity: &Identity, lease: Lease) -> Result<Claim, rusqlite::Error> {
-    work.prepare_cached(
-        "UPDATE nodes SET lease_number = ?2, lease_holder = ?3, lease_until_ms = ?4 WHERE identity = ?1",
-    )?
-    .execute((to_hex(identity), lease.number, &lease.holder, lease.until_ms))?;
-    Ok(Claim::Granted(lease))
+fn written(work: &Transaction<'_>, identity: &Identity, claim: Claim) -> Result<Claim, rusqlite::Error> {
+    if let Claim::Granted(lease) = &claim {
+        work.prepare_cached(
+            "UPDATE nodes SET lease_number = ?2, lease_holder = ?3, lease_until_ms = ?4 WHERE identity = ?1",
+        )?
+        .execute((to_hex(identity), lease.number, &lease.holder, lease.until_ms))?;
+    }
+    Ok(claim)
 }
 
 pub(super) fn lease(
@@ -40,22 +37,10 @@ pub(super) fn lease(
     until_ms: i64,
     now_ms: i64,
 ) -> Result<Vec<Claim>, GraphError> {
-    let mut claims = Vec::with_capacity(identities.len());
-    for identity in identities {
-        let lease = |number| Lease { number, holder: holder.to_owned(), until_ms };
-        claims.push(match standing(work, identity)? {
-            None => Claim::Gone,
-            Some(Standing { lease: Some(old), .. }) if old.until_ms > now_ms => {
-                if old.holder == holder {
-                    grant(work, identity, lease(old.number))?
-                } else {
-                    Claim::Held(old)
-                }
-            }
-            Some(Standing { number, .. }) => grant(work, identity, lease(next_number(number, now_ms)))?,
-        });
-    }
-    Ok(claims)
+    let one = |identity: &Identity| {
+        Ok(written(work, identity, asked(standing(work, identity)?, holder, until_ms, now_ms))?)
+    };
+    identities.iter().map(one).collect()
 }
 
 pub(super) fn renew(
@@ -64,18 +49,10 @@ pub(super) fn renew(
     holder: &str,
     until_ms: i64,
 ) -> Result<Vec<Claim>, GraphError> {
-    let mut claims = Vec::with_capacity(leases.len());
-    for (identity, number) in leases {
-        claims.push(match standing(work, identity)?.and_then(|standing| standing.lease) {
-            // Late, but nobody else was promoted meanwhile.
-            Some(old) if old.holder == holder && old.number == *number => {
-                grant(work, identity, Lease { until_ms, ..old })?
-            }
-            Some(old) => Claim::Held(old),
-            None => Claim::Gone,
-        });
-    }
-    Ok(claims)
+    let one = |(identity, number): &(Identity, i64)| {
+        Ok(written(work, identity, renewed(standing(work, identity)?, holder, *number, until_ms))?)
+    };
+    leases.iter().map(one).collect()
 }
 
 pub(super) fn expire(work: &Transaction<'_>, now_ms: i64, most: usize) -> Result<Vec<Expired>, GraphError> {

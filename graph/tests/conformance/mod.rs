@@ -1,6 +1,8 @@
 //! The promises of the port. Each part uses identities of its own, so that all can be asked of one server.
 
 mod build;
+#[cfg(feature = "neo4j")]
+pub mod kills;
 mod leases;
 mod lists;
 mod strategies;
@@ -68,4 +70,21 @@ pub fn thousand(engine: &Engine) -> Took {
     let began = Instant::now();
     assert_eq!(graph.apply(&change("thousand-2", &nodes)).unwrap().created.len(), 0);
     Took { create, fetch, reuse: began.elapsed() }
+}
+
+/// Two engines tell the same in every list, and so do their exports.
+#[cfg(feature = "neo4j")]
+pub fn exports_are_the_same(first: &Engine, second: &Engine) {
+    let (first, second) = (first.open().unwrap(), second.open().unwrap());
+    assert_eq!(first.nodes(None, 10_000).unwrap(), second.nodes(None, 10_000).unwrap());
+    assert_eq!(first.strategies(None, 10_000).unwrap(), second.strategies(None, 10_000).unwrap());
+    assert_eq!(first.sentinels(None, 10_000).unwrap(), second.sentinels(None, 10_000).unwrap());
+    let all = ringfence_graph::QueueFilter::default();
+    assert_eq!(first.queues(&all, None, 10_000).unwrap(), second.queues(&all, None, 10_000).unwrap());
+    let text = |graph: &dyn Graph| {
+        let mut text = Vec::new();
+        graph.export(&mut text).unwrap();
+        String::from_utf8(text).unwrap()
+    };
+    assert_eq!(text(&*first), text(&*second));
 }
