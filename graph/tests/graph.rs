@@ -84,7 +84,8 @@ mod neo4j {
         let engine = engine(server.uri());
         conformance::all(&engine);
         println!("size: 1,000 nodes of 2 inputs: {:?}", conformance::thousand(&engine));
-        for round in 0..3 {
+        conformance::kills::a_stopped_server_is_an_error_in_bounded_time(&engine, &server);
+        for round in 0..2 {
             conformance::kills::acknowledged_is_there(&engine, round, &mut server);
         }
         // What an embedded graph exports is the same graph here.

@@ -13,7 +13,7 @@ mod lists;
 mod sentinels;
 
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use ::neo4j::bookmarks::{BookmarkManager, bookmark_managers};
 use ::neo4j::driver::auth::AuthToken;
@@ -42,6 +42,8 @@ const TRANSACTION_MS: i64 = 15_000;
 /// Tries after the first one, and the pause before the first of them; each pause is twice the last one.
 const RETRIES: u32 = 5;
 const FIRST_PAUSE: Duration = Duration::from_millis(20);
+/// No try begins later: a server that does not answer at all is asked once.
+const RETRY_FOR: Duration = Duration::from_secs(3);
 
 /// The engine on Neo4j.
 pub struct Neo4j {
@@ -158,10 +160,13 @@ impl RetryPolicy for AFewTimes {
     type Error = Neo4jError;
 
     fn execute<R>(&self, mut work: impl FnMut() -> ::neo4j::Result<R>) -> Result<R, Neo4jError> {
+        let began = Instant::now();
         let mut pause = FIRST_PAUSE;
         for _ in 0..RETRIES {
             match work() {
-                Err(error) if error.is_retryable() => std::thread::sleep(jittered(pause)),
+                Err(error) if error.is_retryable() && began.elapsed() < RETRY_FOR => {
+                    std::thread::sleep(jittered(pause));
+                }
                 done => return done,
             }
             pause *= 2;

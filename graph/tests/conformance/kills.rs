@@ -1,6 +1,7 @@
 //! The server is killed while strategies are applied.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::process::Command;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use ringfence_graph::{Engine, Placed};
@@ -30,11 +31,11 @@ fn nodes(round: u16, own: u16, n: u16) -> Vec<Placed> {
 /// Nothing acknowledged is lost; what the kill cut is there as a whole or not at all, and can be applied again.
 pub fn acknowledged_is_there(engine: &Engine, round: u16, server: &mut Server) {
     let name = |own: u16, n: u16| format!("kill-{round}-{own}-{n}");
-    let killed = AtomicBool::new(false);
+    let (killed, progress) = (AtomicBool::new(false), AtomicU64::new(0));
     let acknowledged: Vec<u16> = std::thread::scope(|scope| {
         let appliers: Vec<_> = (0..APPLIERS)
             .map(|own| {
-                let killed = &killed;
+                let (killed, progress) = (&killed, &progress);
                 scope.spawn(move || {
                     let graph = engine.open().unwrap();
                     for n in 0..900 {
@@ -44,12 +45,16 @@ pub fn acknowledged_is_there(engine: &Engine, round: u16, server: &mut Server) {
                             assert!(began.elapsed() < PATIENCE, "{:?}", began.elapsed());
                             return n;
                         }
+                        progress.fetch_add(1, Ordering::Relaxed);
                     }
                     panic!("no apply was cut");
                 })
             })
             .collect();
-        std::thread::sleep(Duration::from_millis(700 + 300 * u64::from(round)));
+        let deadline = Instant::now() + 4 * PATIENCE;
+        while progress.load(Ordering::Relaxed) < 30 && Instant::now() < deadline {
+            std::thread::sleep(Duration::from_millis(1));
+        }
         killed.store(true, Ordering::Relaxed);
         server.kill();
         appliers.into_iter().map(|applier| applier.join().unwrap()).collect()
@@ -72,4 +77,20 @@ pub fn acknowledged_is_there(engine: &Engine, round: u16, server: &mut Server) {
             assert_eq!(graph.apply(&change(&name(own, n), &all)).unwrap(), again);
         }
     }
+}
+
+/// A server that is stopped answers nothing and closes nothing: still an error comes.
+pub fn a_stopped_server_is_an_error_in_bounded_time(engine: &Engine, server: &Server) {
+    let graph = engine.open().unwrap();
+    graph.ping().unwrap();
+    let pid = server.pid().unwrap().to_string();
+    let signal = |name: &str| assert!(Command::new("kill").args([name, &pid]).status().unwrap().success());
+    signal("-STOP");
+    let began = Instant::now();
+    let error = graph.apply(&change("stopped", &[placed("stopped", 0, &[])])).unwrap_err();
+    let took = began.elapsed();
+    signal("-CONT");
+    println!("size: {took:?} until a stopped server is an error");
+    assert!(error.is_unavailable() && took < 3 * PATIENCE, "{took:?}: {error}");
+    graph.apply(&change("stopped", &[placed("stopped", 0, &[])])).unwrap();
 }

@@ -31,6 +31,7 @@ const JAVA: &[&str] = &[
     "-Dio.netty.tryReflectionSetAccessible=true",
     "-Djava.awt.headless=true",
     "-XX:+UseSerialGC",
+    "-XX:TieredStopAtLevel=1",
     "-XX:MaxDirectMemorySize=128m",
     "-Xms128m",
     "-Xmx384m",
@@ -131,7 +132,7 @@ impl Server {
              server.bolt.enabled=true\n\
              server.bolt.listen_address=127.0.0.1:{port}\n\
              server.bolt.advertised_address=127.0.0.1:{port}\n\
-             server.bolt.thread_pool_min_size=2\n\
+             server.bolt.connection_keep_alive=5s\n\
              server.http.enabled=false\n\
              server.https.enabled=false\n\
              dbms.security.auth_enabled=false\n\
