@@ -68,8 +68,8 @@ pub fn map(properties: &[(&str, &dyn Literal)]) -> String {
     format!("{{{}}}", properties.iter().filter_map(written).collect::<Vec<_>>().join(", "))
 }
 
-/// A string literal on one line. Neo4j replaces `\uXXXX` before it looks at quotes and backslashes: a quote is never written
-/// so, and after a backslash of the text the literal is broken off, lest it and a `u` be taken for such an escape.
+/// A string literal on one line. A parser of Cypher may replace `\uXXXX` before it looks at quotes and backslashes: a quote is
+/// never written so, and after a backslash of the text the literal is broken off, lest it and a `u` be taken for such an escape.
 pub fn quoted(text: &str) -> String {
     let mut out = String::with_capacity(text.len() + 2);
     out.push('\'');

@@ -25,6 +25,55 @@ fn the_embedded_graph_fetches_and_applies_a_thousand_nodes_quickly() {
     assert!(took.fetch.as_millis() < 100, "{took:?}");
 }
 
+/// Names the file to the process that [`what_a_killed_process_acknowledged_is_there`] kills.
+const VICTIM: &str = "RINGFENCE_GRAPH_VICTIM";
+
+/// The process to be killed; nothing when the tests are run.
+#[test]
+fn victim() {
+    let Some(path) = std::env::var_os(VICTIM) else { return };
+    let graph = Engine::Embedded(path.into()).open().unwrap();
+    for n in 0.. {
+        let nodes = conformance::few(n);
+        graph.apply(&conformance::change(&format!("victim-{n}"), &nodes)).unwrap();
+        println!("\napplied {n}");
+    }
+}
+
+#[test]
+fn what_a_killed_process_acknowledged_is_there() {
+    use std::io::{BufRead as _, BufReader};
+    use std::process::{Command, Stdio};
+    let dir = tempfile::tempdir().unwrap();
+    let mut first = 0;
+    for round in 0..5 {
+        let mut child = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "victim", "--nocapture"])
+            .env(VICTIM, dir.path().join("graph.db"))
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let lines = BufReader::new(child.stdout.take().unwrap()).lines().map_while(Result::ok);
+        let mut applied = lines.filter_map(|line| line.strip_prefix("applied ")?.parse::<u16>().ok());
+        // It begins anew each time; what is there already only takes a repeat.
+        let enough = applied.by_ref().find(|n| *n >= first + 10 + round).unwrap();
+        child.kill().unwrap();
+        child.wait().unwrap();
+        let last = applied.last().unwrap_or(enough);
+        let graph = embedded(&dir).open().unwrap();
+        for n in 0..=last + 1 {
+            let (name, nodes) = (format!("victim-{n}"), conformance::few(n));
+            let found = graph.strategy_nodes(&name).unwrap();
+            let whole = found.iter().eq(nodes.iter().map(|placed| &placed.node));
+            assert!(whole || n > last && found.is_empty(), "{n} of {last}: {} nodes", found.len());
+            let again = graph.apply(&conformance::change(&name, &nodes)).unwrap();
+            assert_eq!(again.created.len(), if n == 0 { 4 } else { 3 });
+        }
+        first = last + 1;
+    }
+    println!("size: {first} strategies over 5 killed processes");
+}
+
 #[test]
 fn a_file_that_others_can_read_or_of_a_later_version_is_refused() {
     use std::os::unix::fs::PermissionsExt as _;

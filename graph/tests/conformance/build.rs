@@ -59,3 +59,9 @@ pub fn sentinel(strategy_id: &str, version: &str, line: Option<&str>, weight: f6
         retired_at_ms: None,
     }
 }
+
+/// Four nodes of the `n`th strategy; the first is the same for all.
+pub fn few(n: u16) -> Vec<Placed> {
+    let own = |at| placed("few", 3 * n + at, &[0]);
+    vec![placed("few", 0, &[]), own(1), own(2), own(3)]
+}

@@ -9,7 +9,8 @@ mod strategies;
 
 use std::time::{Duration, Instant};
 
-use build::{change, placed};
+use build::placed;
+pub use build::{change, few};
 use ringfence_graph::{Engine, Graph};
 
 /// Everything that needs no broken engine.
