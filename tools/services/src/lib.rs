@@ -4,7 +4,9 @@
 
 #![forbid(unsafe_code)]
 
+mod jars;
 pub mod kafka;
+pub mod neo4j;
 mod node;
 mod place;
 mod port;

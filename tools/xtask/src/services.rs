@@ -1,11 +1,12 @@
 //! `cargo xtask services`: real servers on loopback for whoever wants to try something against them.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use ringfence_services::kafka::{self, Cluster};
+use ringfence_services::neo4j::{self, Server};
 
-const USAGE: &str = "services up kafka [--brokers 1|3] | services down kafka";
+const USAGE: &str = "services up kafka [--brokers 1|3] | services up neo4j | services down kafka|neo4j";
 
 /// Starts or stops one.
 pub fn run(args: &[String]) -> ExitCode {
@@ -16,6 +17,9 @@ pub fn run(args: &[String]) -> ExitCode {
         ["down", "kafka"] => {
             kafka::stop(&scratch("kafka")).map(|stopped| format!("{stopped} brokers stopped"))
         }
+        ["up", "neo4j"] => up_neo4j(),
+        ["down", "neo4j"] => neo4j::stop(&scratch("neo4j"))
+            .map(|stopped| if stopped { "neo4j stopped".to_owned() } else { "none ran".to_owned() }),
         _ => Err(USAGE.to_owned()),
     };
     match done {
@@ -37,19 +41,23 @@ fn scratch(name: &str) -> PathBuf {
     std::path::absolute(&place).unwrap_or(place)
 }
 
+/// Each time a new server: nobody counts on what the last one held.
+fn emptied(dir: &Path) -> Result<(), String> {
+    match std::fs::remove_dir_all(dir) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(format!("{}: {error}", dir.display()))
+        }
+        _ => Ok(()),
+    }
+}
+
 fn up_kafka(brokers: &str) -> Result<String, String> {
     let brokers = brokers.parse().map_err(|_| USAGE.to_owned())?;
     let dir = scratch("kafka");
     if kafka::runs(&dir) {
         return Err("Kafka runs already: `cargo xtask services down kafka` first".to_owned());
     }
-    // Each time a new cluster: nobody counts on what the last one held.
-    match std::fs::remove_dir_all(&dir) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-            return Err(format!("{}: {error}", dir.display()));
-        }
-        _ => {}
-    }
+    emptied(&dir)?;
     println!("==> services: Apache Kafka {}, {brokers} brokers, in {}", kafka::VERSION, dir.display());
     let cluster = Cluster::start(&dir, brokers, kafka::FIRST_PORT)?;
     let addresses = cluster.addresses();
@@ -58,4 +66,17 @@ fn up_kafka(brokers: &str) -> Result<String, String> {
         "kafka {addresses}\n  try it:  cargo run --release --features kafka -- up --set events.kafka_brokers={addresses}\n  \
          stop it: cargo xtask services down kafka"
     ))
+}
+
+fn up_neo4j() -> Result<String, String> {
+    let dir = scratch("neo4j");
+    if neo4j::runs(&dir) {
+        return Err("Neo4j runs already: `cargo xtask services down neo4j` first".to_owned());
+    }
+    emptied(&dir)?;
+    println!("==> services: Neo4j Community {}, in {}", neo4j::VERSION, dir.display());
+    let server = Server::start(&dir, neo4j::FIRST_PORT)?;
+    let uri = server.uri();
+    server.leave();
+    Ok(format!("neo4j {uri} (no login)\n  stop it: cargo xtask services down neo4j"))
 }

@@ -1,16 +1,21 @@
 //! Apache Kafka: one or three brokers in KRaft mode, each its own controller.
 
-mod jars;
-
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-pub use jars::{VERSION, jars};
-
+use crate::jars::Jars;
 use crate::node::{self, Node};
 use crate::port;
 
+/// Apache Kafka's version, as `pom.xml` has it.
+pub const VERSION: &str = "4.1.1";
+const JARS: Jars = Jars {
+    name: "Kafka",
+    version: VERSION,
+    pom: include_str!("pom.xml"),
+    files: &[("log4j2.properties", include_str!("log4j2.properties"))],
+};
 /// Where ports are looked for.
 pub const FIRST_PORT: u16 = 19_092;
 /// How long a broker may take to serve; on a busy machine three of them start slowly.
@@ -18,6 +23,14 @@ const PATIENCE: Duration = Duration::from_secs(90);
 const STOP_PATIENCE: Duration = Duration::from_secs(20);
 /// Any 22 characters of base64url that do not begin with `-`.
 const CLUSTER: &str = "UmluZ2ZlbmNlVGVzdHMxMQ";
+
+/// The folder with the jars; brings them when they are not there yet.
+///
+/// # Errors
+/// What is missing, and how to get it.
+pub fn jars() -> Result<PathBuf, String> {
+    JARS.find()
+}
 
 /// Brokers that live and die with this value, in whatever order a test wants.
 #[derive(Debug)]
