@@ -8,6 +8,8 @@ pub mod kafka;
 mod node;
 mod place;
 mod port;
+pub mod postgres;
+pub mod redis;
 
 pub use node::Node;
 pub use place::cache_dir;
