@@ -12,6 +12,11 @@ mod change;
 mod embedded;
 mod error;
 mod limits;
+#[cfg(feature = "postgres")]
+mod postgres;
+#[cfg(feature = "postgres")]
+mod redis_front;
+mod spool;
 mod sqlite;
 mod state;
 mod types;
@@ -27,6 +32,11 @@ pub use limits::{
     MAX_BATCH_BYTES, MAX_BATCH_DRAFTS, MAX_CLAIMS, MAX_DETAIL_BYTES, MAX_DRAFT_BYTES, MAX_ERROR_BYTES,
     MAX_ID_BYTES, MAX_LIST, MAX_STEPS,
 };
+#[cfg(feature = "postgres")]
+pub use postgres::Postgres;
+#[cfg(feature = "postgres")]
+pub use redis_front::RedisFront;
+pub use spool::{HandedOver, Spool, SpoolBounds};
 pub use state::State;
 pub use types::{
     Admission, By, Claim, Depth, Draft, Duplicates, Event, Filter, Hold, OnDuplicate, Pruned, Retention,
@@ -49,6 +59,11 @@ pub trait Store: Send + Sync {
     /// # Errors
     /// [`StoreError`]: it does not.
     fn ping(&self) -> Result<(), StoreError>;
+
+    /// Whether the cache before the engine answers; none: there is none. The engine does without it.
+    fn front_answers(&self) -> Option<bool> {
+        None
+    }
 
     /// Takes all of `drafts` in order, each accepted or found to be a duplicate; durable when it returns. A strategy that is
     /// known already is accepted again under its number, so whoever did not hear the answer may ask again.
@@ -190,6 +205,13 @@ impl Engine {
     pub fn open(&self, settings: Settings) -> Result<Box<dyn Store>, StoreError> {
         match self {
             Self::Embedded(path) => Ok(Box::new(Embedded::open(path, settings)?)),
+            #[cfg(feature = "postgres")]
+            Self::Postgres { url, redis: None } => Ok(Box::new(Postgres::open(url, settings)?)),
+            #[cfg(feature = "postgres")]
+            Self::Postgres { url, redis: Some(redis) } => {
+                Ok(Box::new(RedisFront::open(redis, Postgres::open(url, settings)?)?))
+            }
+            #[cfg(not(feature = "postgres"))]
             Self::Postgres { .. } => Err(StoreError::NotBuilt),
         }
     }

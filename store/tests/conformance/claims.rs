@@ -84,7 +84,7 @@ pub fn what_is_given_back_waits_and_fails_in_the_end(engine: &Engine) {
         assert_eq!(store.give_back(&held.hold, now + 5000, "away\0", now).unwrap(), State::Submitted);
         assert_eq!(store.get(&id(0)).unwrap().unwrap().error.as_deref(), Some("away"));
         now += 5000;
-        let others = claim(&*store, "w", 2, now - 1);
+        let others = claim(&*store, "w", 2, now - 1500);
         assert!(others.iter().all(|claim| claim.hold.strategy_id == id(1)), "{others:?}");
     }
     let held = claim(&*store, "w", 1, now).remove(0);

@@ -6,6 +6,8 @@ mod listing;
 mod machine;
 mod submission;
 
+use std::time::{Duration, Instant};
+
 use ringfence_store::{
     Admission, Claim, Draft, Duplicates, Engine, OnDuplicate, RunType, Settings, State, Store,
 };
@@ -99,10 +101,15 @@ pub fn ids(claims: &[Claim]) -> Vec<String> {
     claims.iter().map(|claim| claim.hold.strategy_id.clone()).collect()
 }
 
+/// Where it is; a front may take a few seconds to say the same.
 pub fn state(store: &dyn Store, number: u32) -> State {
-    let strategy = store.get(&id(number)).unwrap().unwrap();
-    assert_eq!(store.status(&id(number)).unwrap(), Some(strategy.state));
-    strategy.state
+    let state = store.get(&id(number)).unwrap().unwrap().state;
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while store.status(&id(number)).unwrap() != Some(state) {
+        assert!(Instant::now() < deadline, "its status is another than {state}");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    state
 }
 
 /// All events, and that each begins where the one before it of the same strategy ended.
