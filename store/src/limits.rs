@@ -12,8 +12,8 @@ pub const MAX_BATCH_DRAFTS: usize = 1024;
 pub const MAX_BATCH_BYTES: usize = 64 << 20;
 /// Worlds of one strategy.
 pub const MAX_WORLDS: usize = 256;
-/// Strategies of one claim.
-pub const MAX_CLAIMS: usize = 256;
+/// Strategies of one claim, each with its DAG.
+pub const MAX_CLAIMS: usize = 64;
 /// Moves that are made together.
 pub const MAX_STEPS: usize = 8;
 /// What an event says, bytes. A plan may be as long as a draft.

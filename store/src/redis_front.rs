@@ -13,7 +13,7 @@
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-use redis::{Client, Connection, FromRedisValue, Pipeline};
+use redis::{Client, Connection, FromRedisValue, IntoConnectionInfo as _, Pipeline, RedisError, Value};
 use secrecy::{ExposeSecret as _, SecretString};
 
 use crate::sqlite::lock;
@@ -58,7 +58,12 @@ impl RedisFront {
     /// # Errors
     /// [`StoreError::Address`].
     pub fn open(url: &SecretString, store: Postgres) -> Result<Self, StoreError> {
-        let client = Client::open(url.expose_secret()).map_err(|error| StoreError::Address {
+        let client = url.expose_secret().into_connection_info().and_then(|info| {
+            // One question less while connecting: each may wait in vain.
+            let settings = info.redis_settings().clone().set_skip_set_lib_name();
+            Client::open(info.set_redis_settings(settings))
+        });
+        let client = client.map_err(|error| StoreError::Address {
             server: "Redis",
             // Its text may repeat the address.
             why: error.category().to_owned(),
@@ -68,16 +73,16 @@ impl RedisFront {
     }
 
     /// None: Redis has not answered, and is left alone for a while.
-    fn ask<T: FromRedisValue>(&self, asked: &Pipeline) -> Option<T> {
+    fn ask(&self, asked: &Pipeline) -> Option<Vec<Value>> {
         let mut link = lock(&self.link);
         if link.not_before.is_some_and(|time| Instant::now() < time) {
             return None;
         }
-        let answer = self.connected(&mut link).and_then(|connection| asked.query(connection));
-        match answer {
-            Ok(answer) => {
+        let answers = self.connected(&mut link).and_then(|connection| exchange(connection, asked));
+        match answers {
+            Ok(answers) => {
                 link.not_before = None;
-                Some(answer)
+                Some(answers)
             }
             Err(_) => {
                 *link = Link { connection: None, not_before: Some(Instant::now() + BACK_OFF) };
@@ -86,7 +91,12 @@ impl RedisFront {
         }
     }
 
-    fn connected<'a>(&self, link: &'a mut Link) -> Result<&'a mut Connection, redis::RedisError> {
+    /// The answer to a question, when there is one that makes sense.
+    fn ask_one<T: FromRedisValue>(&self, asked: &Pipeline) -> Option<T> {
+        redis::from_redis_value(self.ask(asked)?.pop()?).ok()
+    }
+
+    fn connected<'a>(&self, link: &'a mut Link) -> Result<&'a mut Connection, RedisError> {
         let connection = match link.connection.take() {
             Some(connection) => connection,
             None => {
@@ -101,16 +111,16 @@ impl RedisFront {
 
     /// Tells what PostgreSQL has committed; a failure is as good as a loss.
     fn tell(&self, told: &Pipeline) {
-        let _: Option<redis::Value> = self.ask(told);
+        let _ = self.ask(told);
     }
 
     /// A strategy has moved to `state`, and no worker holds it.
     fn moved(&self, strategy_id: &str, state: State) {
         let mut told = Pipeline::new();
         put_status(&mut told, strategy_id, state);
-        told.cmd("DEL").arg(lock_key(strategy_id)).ignore();
+        told.cmd("DEL").arg(lock_key(strategy_id));
         if state == State::Submitted {
-            told.cmd("INCR").arg(CHANGES).ignore();
+            told.cmd("INCR").arg(CHANGES);
         }
         self.tell(&told);
     }
@@ -120,7 +130,7 @@ impl RedisFront {
         let mut asked = Pipeline::new();
         asked.cmd("GET").arg(CHANGES);
         // Without an answer there may always be work.
-        let Some((Some(changes),)) = self.ask::<(Option<u64>,)>(&asked) else { return Some(0) };
+        let Some(changes) = self.ask_one::<Option<u64>>(&asked).flatten() else { return Some(0) };
         let idle = |seen: &Seen| {
             changes != 0 && seen.changes == changes && now_ms.abs_diff(seen.at_ms) < LOOK_EVERY_MS
         };
@@ -128,12 +138,26 @@ impl RedisFront {
     }
 }
 
+/// One way there and back. The library's own would wait for every answer in turn when none comes.
+fn exchange(connection: &mut Connection, asked: &Pipeline) -> Result<Vec<Value>, RedisError> {
+    let deadline = Instant::now() + PATIENCE;
+    connection.send_packed_command(&asked.get_packed_pipeline())?;
+    let mut answers = Vec::with_capacity(asked.len());
+    while answers.len() < asked.len() {
+        if Instant::now() >= deadline {
+            return Err(std::io::Error::from(std::io::ErrorKind::TimedOut).into());
+        }
+        answers.push(connection.recv_response()?.extract_error()?);
+    }
+    Ok(answers)
+}
+
 fn lock_key(strategy_id: &str) -> String {
     format!("lock:{strategy_id}")
 }
 
 fn put_status(told: &mut Pipeline, strategy_id: &str, state: State) {
-    told.cmd("SET").arg(format!("status:{strategy_id}")).arg(state.name()).arg("PX").arg(STATUS_MS).ignore();
+    told.cmd("SET").arg(format!("status:{strategy_id}")).arg(state.name()).arg("PX").arg(STATUS_MS);
 }
 
 impl Store for RedisFront {
@@ -148,14 +172,14 @@ impl Store for RedisFront {
     fn front_answers(&self) -> Option<bool> {
         let mut asked = Pipeline::new();
         asked.cmd("PING");
-        Some(self.ask::<(String,)>(&asked).is_some())
+        Some(self.ask(&asked).is_some())
     }
 
     fn submit(&self, drafts: &[Draft], duplicates: Duplicates) -> Result<Vec<Admission>, StoreError> {
         let admitted = self.store.submit(drafts, duplicates)?;
         // No status: whoever submits again is told of a strategy that may have moved on.
         let mut told = Pipeline::new();
-        told.cmd("INCR").arg(CHANGES).ignore();
+        told.cmd("INCR").arg(CHANGES);
         self.tell(&told);
         Ok(admitted)
     }
@@ -171,7 +195,7 @@ impl Store for RedisFront {
             for Claim { hold, .. } in &claims {
                 put_status(&mut told, &hold.strategy_id, State::Processing);
                 let key = lock_key(&hold.strategy_id);
-                told.cmd("SET").arg(key).arg(worker).arg("PX").arg(lease_ms.max(1)).ignore();
+                told.cmd("SET").arg(key).arg(worker).arg("PX").arg(lease_ms.max(1));
             }
             self.tell(&told);
         }
@@ -181,7 +205,7 @@ impl Store for RedisFront {
     fn renew(&self, hold: &Hold, lease_ms: u64, now_ms: u64) -> Result<(), StoreError> {
         self.store.renew(hold, lease_ms, now_ms)?;
         let mut told = Pipeline::new();
-        told.cmd("PEXPIRE").arg(lock_key(&hold.strategy_id)).arg(lease_ms.max(1)).ignore();
+        told.cmd("PEXPIRE").arg(lock_key(&hold.strategy_id)).arg(lease_ms.max(1));
         self.tell(&told);
         Ok(())
     }
@@ -227,7 +251,7 @@ impl Store for RedisFront {
     fn status(&self, strategy_id: &str) -> Result<Option<State>, StoreError> {
         let mut asked = Pipeline::new();
         asked.cmd("GET").arg(format!("status:{strategy_id}"));
-        let cached = self.ask::<(Option<String>,)>(&asked).and_then(|(state,)| state);
+        let cached: Option<String> = self.ask_one::<Option<String>>(&asked).flatten();
         if let Some(state) = cached.as_deref().and_then(State::parse) {
             return Ok(Some(state));
         }

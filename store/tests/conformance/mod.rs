@@ -45,8 +45,10 @@ pub fn all(fresh: &dyn Fn(&str) -> Engine) {
         ("crowds", crowds::nothing_is_done_twice_or_lost_and_events_have_one_order),
     ];
     for (name, check) in checks {
-        eprintln!("{name}");
-        check(&fresh(name));
+        let engine = fresh(name);
+        let began = Instant::now();
+        check(&engine);
+        eprintln!("{} {name}: {:?}", engine.name(), began.elapsed());
     }
 }
 

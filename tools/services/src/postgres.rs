@@ -5,7 +5,7 @@
 use std::os::unix::fs::{MetadataExt as _, chown};
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::node::{self, Node};
 use crate::port;
@@ -106,13 +106,18 @@ impl Postgres {
     /// Ends all of its processes at once, as a crash of the machine would; its data stays.
     pub fn kill(&mut self) {
         let Some(mut node) = self.node.take() else { return };
-        let children = format!("/proc/{0}/task/{0}/children", node.pid());
-        let children = std::fs::read_to_string(children).unwrap_or_default();
-        // The first process goes first: it would start the others again.
+        let pid = node.pid();
+        // Stopped first, so that it starts no more of them.
+        signal("-STOP", &[pid.to_string()]);
+        let children = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children"));
+        let children: Vec<String> =
+            children.unwrap_or_default().split_whitespace().map(str::to_owned).collect();
         node.kill();
-        let children: Vec<&str> = children.split_whitespace().collect();
-        if !children.is_empty() {
-            let _ = Command::new("kill").arg("-KILL").args(children).output();
+        signal("-KILL", &children);
+        // One that is still on its way out holds the shared memory, and the next server would not start.
+        let deadline = Instant::now() + STOP_PATIENCE;
+        while children.iter().any(|pid| is_there(pid)) && Instant::now() < deadline {
+            std::thread::sleep(Duration::from_millis(5));
         }
     }
 
@@ -181,6 +186,18 @@ impl Drop for Postgres {
     fn drop(&mut self) {
         self.kill();
     }
+}
+
+/// Whoever is gone already needs none.
+fn signal(name: &str, pids: &[String]) {
+    if !pids.is_empty() {
+        let _ = Command::new("kill").arg(name).args(pids).output();
+    }
+}
+
+/// A process that has ended has no command line, also while nobody has asked for its end yet.
+fn is_there(pid: &str) -> bool {
+    std::fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|line| !line.is_empty())
 }
 
 fn other_user() -> Result<User, String> {
