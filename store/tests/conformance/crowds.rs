@@ -30,8 +30,10 @@ pub fn nothing_is_done_twice_or_lost_and_events_have_one_order(engine: &Engine) 
             scope.spawn(move || work(store, worker, done, submitting));
         }
         let reader = scope.spawn(|| follow(of(1), &submitting));
-        submitters.into_iter().for_each(|thread| thread.join().unwrap());
+        // The others must come to an end whatever became of these.
+        let submitted: Vec<_> = submitters.into_iter().map(|thread| thread.join()).collect();
         submitting.store(false, Ordering::SeqCst);
+        submitted.into_iter().for_each(|done| done.unwrap());
         reader.join().unwrap()
     });
     let accepted = accepted.into_inner().unwrap();

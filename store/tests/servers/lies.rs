@@ -135,6 +135,38 @@ fn a_server_that_says_nothing_or_is_not_there_is_an_error_in_bounded_time() {
     }
 }
 
+/// Else a reader of events could see a later number, and go on behind an earlier one that is not yet committed.
+#[test]
+fn whoever_writes_events_waits_for_whoever_is_writing_them() {
+    let test = "whoever_writes_events_waits_for_whoever_is_writing_them";
+    let Some(servers) = start::both(test, 700) else { return };
+    let store = open(&engine(&servers));
+    submit(&*store, 0..2);
+    let url = servers.postgres.url("postgres");
+    let held = claim(&*store, "w", 1, NOON).remove(0).hold;
+    let writes: [&dyn Fn(); 3] =
+        [&|| drop(submit(&*store, 2..3)), &|| drop(claim(&*store, "w", 1, NOON)), &|| {
+            store.advance(By::Holder(&held), &[Step::mapped("{}")], NOON).unwrap()
+        }];
+    for write in writes {
+        std::thread::scope(|scope| {
+            let another = "BEGIN; SELECT pg_advisory_xact_lock(7217412980001);
+                INSERT INTO ringfence.events (strategy_id, to_state, detail, at_ms) VALUES ('another', 'deleted', '{}', 0);
+                SELECT pg_sleep(1); COMMIT";
+            let other = scope.spawn(|| say(&url, another));
+            let locked = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND granted";
+            while say(&url, locked) == "0" {
+                assert!(!other.is_finished());
+            }
+            write();
+            let last = "SELECT strategy_id FROM ringfence.events ORDER BY seq DESC LIMIT 2";
+            let last = say(&url, last);
+            assert!(last.ends_with("another") && !last.starts_with("another"), "{last}");
+            other.join().unwrap();
+        });
+    }
+}
+
 #[test]
 fn a_database_of_a_later_program_is_refused() {
     let Some(servers) = start::both("a_database_of_a_later_program_is_refused", 600) else { return };
