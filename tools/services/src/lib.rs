@@ -10,6 +10,8 @@ pub mod neo4j;
 mod node;
 mod place;
 mod port;
+pub mod postgres;
+pub mod redis;
 
 pub use node::Node;
 pub use place::cache_dir;

@@ -89,8 +89,16 @@ pub fn running(dir: &Path) -> Option<u32> {
 /// # Errors
 /// When it cannot be ended.
 pub fn stop(dir: &Path, patience: Duration) -> Result<bool, String> {
+    stop_by(dir, "-TERM", patience)
+}
+
+/// The same, asked by another signal.
+///
+/// # Errors
+/// When it cannot be ended.
+pub fn stop_by(dir: &Path, signal: &str, patience: Duration) -> Result<bool, String> {
     let Some(pid) = running(dir) else { return Ok(false) };
-    for signal in ["-TERM", "-KILL"] {
+    for signal in [signal, "-KILL"] {
         let sent = Command::new("kill").args([signal, &pid.to_string()]).status();
         sent.map_err(|error| format!("kill cannot be run: {error}"))?;
         let deadline = Instant::now() + patience;

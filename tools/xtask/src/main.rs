@@ -29,8 +29,8 @@ cargo xtask <command>
                      the benches; writes target/bench/report.json and report.md (--quick: under a minute;
                      --sweep: instead of the usual rows 1 to 64 strategy processes on one gate;
                      --dist: with fat LTO, as installed)
-  services up kafka [--brokers 1|3] | services up neo4j | services down kafka|neo4j
-                     a real Kafka or Neo4j on loopback, its jars by Maven (docs/services.md)
+  services up|down kafka|neo4j|postgres|redis .. [--brokers 1|3]
+                     real servers on loopback (docs/services.md)
   ci-lint            rustfmt --check, clippy and rustdoc, warnings refused
   help               this
 

@@ -5,33 +5,87 @@ use std::process::ExitCode;
 
 use ringfence_services::kafka::{self, Cluster};
 use ringfence_services::neo4j::{self, Server};
+use ringfence_services::postgres::{self, Postgres};
+use ringfence_services::redis::{self, Redis};
 
-const USAGE: &str = "services up kafka [--brokers 1|3] | services up neo4j | services down kafka|neo4j";
+const USAGE: &str = "services up|down kafka|neo4j|postgres|redis .. [--brokers 1|3]";
 
-/// Starts or stops one.
+/// A server that can be started and stopped by its name.
+struct Service {
+    name: &'static str,
+    runs: fn(&Path) -> bool,
+    /// In an empty folder, with the value of `--brokers`; says how to reach it.
+    up: fn(&Path, &str) -> Result<String, String>,
+    /// Says how many processes there were.
+    down: fn(&Path) -> Result<usize, String>,
+}
+
+const SERVICES: [Service; 4] = [
+    Service { name: "kafka", runs: kafka::runs, up: up_kafka, down: kafka::stop },
+    Service {
+        name: "neo4j",
+        runs: neo4j::runs,
+        up: up_neo4j,
+        down: |dir| neo4j::stop(dir).map(usize::from),
+    },
+    Service {
+        name: "postgres",
+        runs: postgres::runs,
+        up: up_postgres,
+        down: |dir| postgres::stop(dir).map(usize::from),
+    },
+    Service { name: "redis", runs: redis::runs, up: up_redis, down: |dir| redis::stop(dir).map(usize::from) },
+];
+
+/// Starts or stops some.
 pub fn run(args: &[String]) -> ExitCode {
-    let words: Vec<&str> = args.iter().map(String::as_str).collect();
-    let done = match words.as_slice() {
-        ["up", "kafka"] => up_kafka("1"),
-        ["up", "kafka", "--brokers", brokers] => up_kafka(brokers),
-        ["down", "kafka"] => {
-            kafka::stop(&scratch("kafka")).map(|stopped| format!("{stopped} brokers stopped"))
-        }
-        ["up", "neo4j"] => up_neo4j(),
-        ["down", "neo4j"] => neo4j::stop(&scratch("neo4j"))
-            .map(|stopped| if stopped { "neo4j stopped".to_owned() } else { "none ran".to_owned() }),
-        _ => Err(USAGE.to_owned()),
-    };
-    match done {
-        Ok(text) => {
-            println!("{text}");
-            ExitCode::SUCCESS
-        }
+    match asked(args) {
+        Ok(()) => ExitCode::SUCCESS,
         Err(why) => {
             eprintln!("xtask: {why}");
             ExitCode::FAILURE
         }
     }
+}
+
+fn asked(args: &[String]) -> Result<(), String> {
+    let words: Vec<&str> = args.iter().map(String::as_str).collect();
+    let (names, brokers) = match words.as_slice() {
+        [names @ .., "--brokers", brokers] if names.contains(&"kafka") => (names, *brokers),
+        names => (names, "1"),
+    };
+    let [verb @ ("up" | "down"), names @ ..] = names else { return Err(USAGE.to_owned()) };
+    let known = |name: &&str| SERVICES.iter().find(|service| service.name == *name).ok_or(USAGE);
+    let services: Vec<&Service> = names.iter().map(known).collect::<Result<_, _>>()?;
+    if services.is_empty() {
+        return Err(USAGE.to_owned());
+    }
+    for service in services {
+        let dir = scratch(service.name);
+        if *verb == "down" {
+            println!("{}: {} stopped", service.name, (service.down)(&dir)?);
+        } else {
+            println!("{}", up(service, &dir, brokers)?);
+        }
+    }
+    Ok(())
+}
+
+fn up(service: &Service, dir: &Path, brokers: &str) -> Result<String, String> {
+    let name = service.name;
+    if (service.runs)(dir) {
+        return Err(format!("{name} runs already: `cargo xtask services down {name}` first"));
+    }
+    // Each time a new one: nobody counts on what the last one held.
+    match std::fs::remove_dir_all(dir) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            return Err(format!("{}: {error}", dir.display()));
+        }
+        _ => {}
+    }
+    println!("==> services: {name}, in {}", dir.display());
+    let how = (service.up)(dir, brokers)?;
+    Ok(format!("{name} {how}\n  stop it: cargo xtask services down {name}"))
 }
 
 /// Where a server keeps what it writes, below the build directory.
@@ -41,42 +95,35 @@ fn scratch(name: &str) -> PathBuf {
     std::path::absolute(&place).unwrap_or(place)
 }
 
-/// Each time a new server: nobody counts on what the last one held.
-fn emptied(dir: &Path) -> Result<(), String> {
-    match std::fs::remove_dir_all(dir) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-            Err(format!("{}: {error}", dir.display()))
-        }
-        _ => Ok(()),
-    }
-}
-
-fn up_kafka(brokers: &str) -> Result<String, String> {
+fn up_kafka(dir: &Path, brokers: &str) -> Result<String, String> {
     let brokers = brokers.parse().map_err(|_| USAGE.to_owned())?;
-    let dir = scratch("kafka");
-    if kafka::runs(&dir) {
-        return Err("Kafka runs already: `cargo xtask services down kafka` first".to_owned());
-    }
-    emptied(&dir)?;
-    println!("==> services: Apache Kafka {}, {brokers} brokers, in {}", kafka::VERSION, dir.display());
-    let cluster = Cluster::start(&dir, brokers, kafka::FIRST_PORT)?;
+    let cluster = Cluster::start(dir, brokers, kafka::FIRST_PORT)?;
     let addresses = cluster.addresses();
     cluster.leave();
     Ok(format!(
-        "kafka {addresses}\n  try it:  cargo run --release --features kafka -- up --set events.kafka_brokers={addresses}\n  \
-         stop it: cargo xtask services down kafka"
+        "{addresses} ({}, {brokers} brokers)\n  try it:  cargo run --release --features kafka -- up --set \
+         events.kafka_brokers={addresses}",
+        kafka::VERSION
     ))
 }
 
-fn up_neo4j() -> Result<String, String> {
-    let dir = scratch("neo4j");
-    if neo4j::runs(&dir) {
-        return Err("Neo4j runs already: `cargo xtask services down neo4j` first".to_owned());
-    }
-    emptied(&dir)?;
-    println!("==> services: Neo4j Community {}, in {}", neo4j::VERSION, dir.display());
-    let server = Server::start(&dir, neo4j::FIRST_PORT)?;
+fn up_neo4j(dir: &Path, _: &str) -> Result<String, String> {
+    let server = Server::start(dir, neo4j::FIRST_PORT)?;
     let uri = server.uri();
     server.leave();
-    Ok(format!("neo4j {uri} (no login)\n  stop it: cargo xtask services down neo4j"))
+    Ok(format!("{uri} (no login)"))
+}
+
+fn up_postgres(dir: &Path, _: &str) -> Result<String, String> {
+    let server = Postgres::start(dir, postgres::FIRST_PORT)?;
+    let url = server.url("postgres");
+    server.leave();
+    Ok(format!("{url}\n  try it:  psql {url}"))
+}
+
+fn up_redis(dir: &Path, _: &str) -> Result<String, String> {
+    let server = Redis::start(dir, redis::FIRST_PORT)?;
+    let url = server.url();
+    server.leave();
+    Ok(format!("{url}\n  try it:  redis-cli -u {url}"))
 }
