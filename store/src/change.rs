@@ -111,19 +111,24 @@ pub(crate) fn renew(row: &Row, hold: &Hold, lease_ms: u64, now_ms: u64) -> Resul
     Ok(change)
 }
 
+/// Back into the queue; without `most_attempts` this one never was.
 pub(crate) fn give_back(
     row: &Row,
     hold: &Hold,
     not_before_ms: u64,
     error: &str,
     now_ms: u64,
-    most_attempts: u32,
+    most_attempts: Option<u32>,
 ) -> Result<Change, StoreError> {
     held(row, hold)?;
     let mut change = Change::of(row, now_ms);
-    if row.attempt >= most_attempts {
-        change.fails(&format!("{error} (attempt {} of {most_attempts})", row.attempt))?;
-        return Ok(change);
+    match most_attempts {
+        Some(most) if row.attempt >= most => {
+            change.fails(&format!("{error} (attempt {} of {most})", row.attempt))?;
+            return Ok(change);
+        }
+        Some(_) => {}
+        None => change.row.attempt = row.attempt.saturating_sub(1),
     }
     let error = error_text(error);
     change.moves(State::Submitted, json!({ "error": error, "not_before_ms": not_before_ms }).to_string())?;
@@ -231,7 +236,7 @@ mod tests {
                 let moved = advance(&row, By::Holder(&hold), &[Step::mapped("{}")], 9);
                 assert_eq!(moved.is_ok(), good, "{state} {token}");
                 assert_eq!(renew(&row, &hold, 1, 9).is_ok(), good, "{state} {token}");
-                assert_eq!(give_back(&row, &hold, 9, "e", 9, 5).is_ok(), good, "{state} {token}");
+                assert_eq!(give_back(&row, &hold, 9, "e", 9, Some(5)).is_ok(), good, "{state} {token}");
             }
         }
     }

@@ -39,8 +39,8 @@ pub use redis_front::RedisFront;
 pub use spool::{HandedOver, Spool, SpoolBounds};
 pub use state::State;
 pub use types::{
-    Admission, By, Claim, Depth, Draft, Duplicates, Event, Filter, Hold, OnDuplicate, Pruned, Retention,
-    RunType, Settings, Step, Strategy,
+    Admission, Attempt, By, Claim, Depth, Draft, Duplicates, Event, Filter, Hold, OnDuplicate, Pruned,
+    Retention, RunType, Settings, Step, Strategy,
 };
 
 /// Where strategies are kept.
@@ -86,13 +86,14 @@ pub trait Store: Send + Sync {
     fn renew(&self, hold: &Hold, lease_ms: u64, now_ms: u64) -> Result<(), StoreError>;
 
     /// Ends a claim without a result: the strategy is due again at `not_before_ms`, or fails after as many attempts as
-    /// there may be. Says which.
+    /// there may be, if this one counts. Says which.
     ///
     /// # Errors
     /// [`StoreError::Stale`] when it is held no more.
     fn give_back(
         &self,
         hold: &Hold,
+        attempt: Attempt,
         not_before_ms: u64,
         error: &str,
         now_ms: u64,

@@ -18,8 +18,8 @@ use secrecy::{ExposeSecret as _, SecretString};
 
 use crate::sqlite::lock;
 use crate::{
-    Admission, By, Claim, Depth, Draft, Duplicates, Event, Filter, Hold, Postgres, Pruned, Retention, State,
-    Step, Store, StoreError, Strategy,
+    Admission, Attempt, By, Claim, Depth, Draft, Duplicates, Event, Filter, Hold, Postgres, Pruned,
+    Retention, State, Step, Store, StoreError, Strategy,
 };
 
 /// How long it may take; PostgreSQL would have answered by then.
@@ -213,11 +213,12 @@ impl Store for RedisFront {
     fn give_back(
         &self,
         hold: &Hold,
+        attempt: Attempt,
         not_before_ms: u64,
         error: &str,
         now_ms: u64,
     ) -> Result<State, StoreError> {
-        let state = self.store.give_back(hold, not_before_ms, error, now_ms)?;
+        let state = self.store.give_back(hold, attempt, not_before_ms, error, now_ms)?;
         self.moved(&hold.strategy_id, state);
         Ok(state)
     }

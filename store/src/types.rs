@@ -116,6 +116,15 @@ pub struct Claim {
     pub draft: Draft,
 }
 
+/// What a claim without a result says about its strategy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Attempt {
+    /// It may be the strategy's own fault: one of its attempts is gone.
+    Counted,
+    /// What it needs is away: it is tried for as long as that takes.
+    Excused,
+}
+
 /// Who moves a strategy.
 #[derive(Clone, Copy, Debug)]
 pub enum By<'a> {

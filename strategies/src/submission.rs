@@ -133,7 +133,8 @@ impl Submission {
     pub(crate) fn duplicate_key(&self) -> [u8; 32] {
         let mut hash = Sha256::new();
         hash.update(self.dag.hash());
-        hash.update([self.run_type.map_or(0, |run| run as u8 + 1)]);
+        hash.update(self.run_type.map_or("", RunType::name));
+        hash.update([0]);
         let mut worlds: Vec<_> = self.worlds.iter().collect();
         worlds.sort_unstable();
         for world in worlds {

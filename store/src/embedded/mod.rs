@@ -16,8 +16,8 @@ use rusqlite::{Connection, Transaction, TransactionBehavior};
 use crate::change::{self, stored};
 use crate::sqlite::{self, lock};
 use crate::{
-    Admission, By, Claim, Depth, Draft, Duplicates, Event, Filter, Hold, Pruned, Retention, Settings, State,
-    Step, Store, StoreError, Strategy, limits,
+    Admission, Attempt, By, Claim, Depth, Draft, Duplicates, Event, Filter, Hold, Pruned, Retention,
+    Settings, State, Step, Store, StoreError, Strategy, limits,
 };
 
 const MIGRATIONS: [&str; 1] = [include_str!("schema.sql")];
@@ -124,11 +124,12 @@ impl Store for Embedded {
     fn give_back(
         &self,
         hold: &Hold,
+        attempt: Attempt,
         not_before_ms: u64,
         error: &str,
         now_ms: u64,
     ) -> Result<State, StoreError> {
-        let most = self.settings.most_attempts;
+        let most = (attempt == Attempt::Counted).then_some(self.settings.most_attempts);
         let decide = |row: &_| change::give_back(row, hold, not_before_ms, error, now_ms, most).map(Some);
         self.change(&hold.strategy_id, decide).map(|state| state.unwrap_or(State::Submitted))
     }

@@ -19,8 +19,8 @@ use secrecy::SecretString;
 
 use crate::change::{self, stored};
 use crate::{
-    Admission, By, Claim, Depth, Draft, Duplicates, Event, Filter, Hold, Pruned, Retention, Settings, State,
-    Step, Store, StoreError, Strategy, limits,
+    Admission, Attempt, By, Claim, Depth, Draft, Duplicates, Event, Filter, Hold, Pruned, Retention,
+    Settings, State, Step, Store, StoreError, Strategy, limits,
 };
 use pool::Pool;
 
@@ -101,11 +101,12 @@ impl Store for Postgres {
     fn give_back(
         &self,
         hold: &Hold,
+        attempt: Attempt,
         not_before_ms: u64,
         error: &str,
         now_ms: u64,
     ) -> Result<State, StoreError> {
-        let most = self.settings.most_attempts;
+        let most = (attempt == Attempt::Counted).then_some(self.settings.most_attempts);
         let decide = |row: &_| change::give_back(row, hold, not_before_ms, error, now_ms, most).map(Some);
         let state = self.change("take a strategy back", &hold.strategy_id, decide)?;
         Ok(state.unwrap_or(State::Submitted))

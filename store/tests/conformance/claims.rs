@@ -1,4 +1,4 @@
-use ringfence_store::{By, Engine, Hold, State, Step, StoreError};
+use ringfence_store::{Attempt, By, Engine, Hold, State, Step, StoreError};
 
 use super::{LEASE, NOON, claim, events, id, ids, open, state, submit};
 
@@ -46,7 +46,7 @@ pub fn a_stale_token_is_refused_for_every_effect(engine: &Engine) {
     for stale in [&old, &guessed] {
         let refused = [
             store.renew(stale, LEASE, now).unwrap_err(),
-            store.give_back(stale, now, "mine", now).unwrap_err(),
+            store.give_back(stale, Attempt::Counted, now, "mine", now).unwrap_err(),
             store.advance(By::Holder(stale), &[Step::mapped("{}")], now).unwrap_err(),
             store.advance(By::Holder(stale), &[Step::failed("mine")], now).unwrap_err(),
         ];
@@ -81,7 +81,10 @@ pub fn what_is_given_back_waits_and_fails_in_the_end(engine: &Engine) {
     for attempt in 1..=2 {
         let held = claim(&*store, "w", 1, now).remove(0);
         assert_eq!((held.hold.strategy_id.clone(), held.attempt), (id(0), attempt));
-        assert_eq!(store.give_back(&held.hold, now + 5000, "away\0", now).unwrap(), State::Submitted);
+        assert_eq!(
+            store.give_back(&held.hold, Attempt::Counted, now + 5000, "away\0", now).unwrap(),
+            State::Submitted
+        );
         assert_eq!(store.get(&id(0)).unwrap().unwrap().error.as_deref(), Some("away"));
         now += 5000;
         let others = claim(&*store, "w", 2, now - 1500);
@@ -89,10 +92,24 @@ pub fn what_is_given_back_waits_and_fails_in_the_end(engine: &Engine) {
     }
     let held = claim(&*store, "w", 1, now).remove(0);
     assert_eq!(held.attempt, 3);
-    assert_eq!(store.give_back(&held.hold, now, &"long ".repeat(9999), now).unwrap(), State::Failed);
+    assert_eq!(
+        store.give_back(&held.hold, Attempt::Counted, now, &"long ".repeat(9999), now).unwrap(),
+        State::Failed
+    );
     assert_eq!(state(&*store, 0), State::Failed);
     assert!(store.get(&id(0)).unwrap().unwrap().error.unwrap().len() <= ringfence_store::MAX_ERROR_BYTES);
     assert_eq!(claim(&*store, "w", 2, now), []);
+}
+
+pub fn what_waits_for_somebody_else_is_tried_for_ever(engine: &Engine) {
+    let store = open(engine);
+    submit(&*store, 0..1);
+    for _ in 0..20 {
+        let held = claim(&*store, "w", 1, NOON).remove(0);
+        assert_eq!(held.attempt, 1);
+        let state = store.give_back(&held.hold, Attempt::Excused, NOON, "the graph is away", NOON).unwrap();
+        assert_eq!(state, State::Submitted);
+    }
 }
 
 pub fn a_strategy_that_kills_its_workers_fails(engine: &Engine) {

@@ -24,7 +24,7 @@ type Check = fn(&Engine);
 
 /// Everything, on engines that `fresh` makes by name.
 pub fn all(fresh: &dyn Fn(&str) -> Engine) {
-    let checks: [(&str, Check); 18] = [
+    let checks: [(&str, Check); 19] = [
         ("order", submission::numbers_ascend_and_a_repeated_submission_is_the_same_one),
         ("duplicates", submission::duplicates_are_seen_in_the_batch_and_in_the_store),
         ("ttl", submission::a_key_is_free_after_its_time_after_failure_and_after_deletion),
@@ -36,6 +36,7 @@ pub fn all(fresh: &dyn Fn(&str) -> Engine) {
         ("stale", claims::a_stale_token_is_refused_for_every_effect),
         ("renewal", claims::a_renewed_claim_does_not_expire),
         ("back_off", claims::what_is_given_back_waits_and_fails_in_the_end),
+        ("excused", claims::what_waits_for_somebody_else_is_tried_for_ever),
         ("poison", claims::a_strategy_that_kills_its_workers_fails),
         ("moves", machine::every_move_is_an_event_and_only_legal_ones_are_made),
         ("reports", machine::a_client_reports_and_repeats_itself),
