@@ -208,6 +208,7 @@ fn small(data_dir: PathBuf, run_dir: PathBuf) -> CoreConfig {
         server: Default::default(),
         audit: AuditConfig::default(),
         events: EventsConfig::default(),
+        dag: Default::default(),
         auth: AuthSection::default(),
         accounts: Vec::new(),
         operator: OperatorConfig::default(),

@@ -1,10 +1,9 @@
 //! What the configuration and the environment say about Binance, as the adapter takes it.
 
-use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::time::Duration;
 
-use anyhow::{Context as _, ensure};
+use anyhow::Context as _;
 use ringfence_binance::{Config, Key};
 use ringfence_core::config::BinanceSection;
 use secrecy::{ExposeSecret as _, SecretString};
@@ -13,19 +12,11 @@ use secrecy::{ExposeSecret as _, SecretString};
 pub const API_KEY: [&str; 2] = ["RINGFENCE_BINANCE_API_KEY", "BINANCE_API_KEY"];
 /// Where its secret may stand.
 pub const API_SECRET: [&str; 2] = ["RINGFENCE_BINANCE_API_SECRET", "BINANCE_API_SECRET"];
-/// The longest file that is read as a key.
-const MAX_KEY_BYTES: u64 = 16 << 10;
 
 /// A key, of the file that is named or else of the environment.
 fn secret(file: Option<&Path>, names: [&str; 2], what: &str) -> anyhow::Result<SecretString> {
     if let Some(path) = file {
-        let shown = path.display();
-        let about = std::fs::metadata(path).with_context(|| format!("cannot read {shown}"))?;
-        ensure!(about.permissions().mode() & 0o077 == 0, "{shown} can be read by others: chmod 600 {shown}");
-        ensure!(about.len() <= MAX_KEY_BYTES, "{shown} is too long for {what}");
-        let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {shown}"))?;
-        ensure!(!text.trim().is_empty(), "{shown} is empty: it has to hold {what}");
-        return Ok(text.trim().into());
+        return crate::secret::read(path, what);
     }
     let found = names.iter().find_map(|name| std::env::var(name).ok().filter(|value| !value.is_empty()));
     found.map(SecretString::from).with_context(|| format!("Binance needs {what}: set {}", names[1]))

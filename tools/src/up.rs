@@ -251,6 +251,7 @@ fn development(data: &Path) -> anyhow::Result<CoreConfig> {
         server: Default::default(),
         audit: Default::default(),
         events: Default::default(),
+        dag: Default::default(),
         auth: AuthSection::development(),
         accounts: Vec::new(),
         limits: Limits {

@@ -18,6 +18,7 @@ mod audit;
 mod auth;
 mod binance;
 mod cache;
+mod dag;
 mod events;
 mod guard;
 pub mod keys;
@@ -36,6 +37,7 @@ pub use audit::AuditConfig;
 pub use auth::AuthSection;
 pub use binance::BinanceSection;
 pub use cache::CacheConfig;
+pub use dag::DagConfig;
 pub use events::EventsConfig;
 pub use guard::{Levels, OnDisconnect, OnOperatorGone, OperatorConfig, StormConfig};
 pub use limits::Limits;
@@ -153,6 +155,9 @@ pub struct CoreConfig {
     /// Order events.
     #[serde(default)]
     pub events: EventsConfig,
+    /// Strategies as DAGs.
+    #[serde(default)]
+    pub dag: DagConfig,
     /// Who may use the shell.
     #[serde(default)]
     pub auth: AuthSection,
@@ -617,6 +622,12 @@ impl CoreConfig {
     #[must_use]
     pub fn topics_path(&self) -> PathBuf {
         self.data_dir.join("topics.db")
+    }
+
+    /// Strategies, their graph and their values, where these are kept in files; and submissions that wait.
+    #[must_use]
+    pub fn dag_dir(&self) -> PathBuf {
+        self.data_dir.join("dag")
     }
 
     /// Where a clean stop leaves its summary.

@@ -143,7 +143,7 @@ fn fields(path: &[&str]) -> Vec<String> {
 fn every_field_has_a_key() {
     let sections = [
         "lockstep", "journal", "capacity", "cache", "paper", "storm", "shell", "server", "audit", "events",
-        "auth", "limits",
+        "dag", "auth", "limits",
     ];
     let lists = ["symbol", "strategy", "account", "client"];
     let mut found = 0;
