@@ -22,12 +22,7 @@ struct Service {
 
 const SERVICES: [Service; 4] = [
     Service { name: "kafka", runs: kafka::runs, up: up_kafka, down: kafka::stop },
-    Service {
-        name: "neo4j",
-        runs: neo4j::runs,
-        up: up_neo4j,
-        down: |dir| neo4j::stop(dir).map(usize::from),
-    },
+    Service { name: "neo4j", runs: neo4j::runs, up: up_neo4j, down: |dir| neo4j::stop(dir).map(usize::from) },
     Service {
         name: "postgres",
         runs: postgres::runs,
