@@ -25,6 +25,11 @@ use serde_json::Value;
 
 pub use gate::{MemoryGate, Switches};
 
+/// A path of the table, its parameters named.
+pub fn filled(path: &str) -> String {
+    path.replace("{id}", "00000000-0000-4000-8000-000000000000")
+}
+
 /// A running shell.
 pub struct Shell {
     pub address: SocketAddr,
