@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use ringfence_binance::MarketStatus;
 use ringfence_ipc::msg::AccountId;
+use ringfence_strategies::Strategies;
 use tokio::sync::watch;
 
 use crate::audit::AuditOptions;
@@ -16,7 +17,7 @@ use crate::order_events;
 use crate::venue::Venue;
 
 /// The shell's configuration. While authentication is off, only loopback addresses may be bound.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct ShellConfig {
     /// Where HTTP is served; port 0 takes a free one.
     pub bind: SocketAddr,
@@ -52,6 +53,8 @@ pub struct ShellConfig {
     pub auth: Option<Arc<Auth>>,
     /// The certificate to speak TLS with; none: plain HTTP.
     pub tls: Option<TlsFiles>,
+    /// Strategies and what they share; none: `/strategies` answers 503.
+    pub strategies: Option<Arc<Strategies>>,
 }
 
 impl ShellConfig {
@@ -78,6 +81,7 @@ impl ShellConfig {
             order_events: None,
             auth: None,
             tls: None,
+            strategies: None,
         }
     }
 }

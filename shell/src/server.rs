@@ -85,6 +85,7 @@ pub async fn serve(
             auth: config.auth.clone(),
             sockets: http::Rules::default(),
             tls: tls.clone(),
+            strategies: config.strategies,
         },
     );
     let router = http::router(Arc::clone(&app));

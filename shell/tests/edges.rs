@@ -11,7 +11,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use common::desk::Desk;
-use common::{Shell, start};
+use common::{Shell, filled, start};
 use ringfence_shell::audit::{LogType, Query};
 use ringfence_shell::http::{MAX_BODY_BYTES, rows};
 use serde_json::{Value, json};
@@ -57,7 +57,7 @@ fn another_method_is_405_everywhere_and_allow_names_the_right_ones() {
     let shell = start();
     for (path, has) in methods() {
         for method in ["PUT", "PATCH", "OPTIONS", "TRACE"] {
-            let answer = shell.send(method, path, &[], b"");
+            let answer = shell.send(method, &filled(path), &[], b"");
             assert_eq!(answer.status, 405, "{method} {path}");
             let allow = answer.header("allow").unwrap_or_default();
             let allow: BTreeSet<String> = allow.split(',').map(|name| name.trim().to_owned()).collect();
@@ -103,7 +103,7 @@ fn head_answers_like_get_and_has_no_body() {
 fn every_route_carries_the_security_headers() {
     let shell = start();
     for row in rows().iter().filter(|row| row.path != "/api/stream") {
-        let answer = shell.send(row.method.as_str(), row.path, &[], b"");
+        let answer = shell.send(row.method.as_str(), &filled(row.path), &[], b"");
         for (name, value) in [
             ("x-content-type-options", "nosniff"),
             ("x-frame-options", "DENY"),

@@ -23,7 +23,8 @@ type Credentials = Vec<(String, String)>;
 fn status(desk: &Desk, row: &Row, credentials: &[(String, String)]) -> u16 {
     let mut stream = TcpStream::connect(desk.shell.address).unwrap();
     stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
-    let mut head = format!("{} {} HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n", row.method, row.path);
+    let mut head =
+        format!("{} {} HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n", row.method, common::filled(row.path));
     for (name, value) in credentials {
         head.push_str(&format!("{name}: {value}\r\n"));
     }

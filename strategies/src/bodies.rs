@@ -5,13 +5,16 @@ use std::collections::BTreeMap;
 use ringfence_dag::QueueEntry;
 use serde::Serialize;
 use serde_json::value::RawValue;
+use utoipa::ToSchema;
 
 /// To a submission that was taken.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
+#[schema(as = StrategyAccepted)]
 pub struct Accepted {
     /// Its strategy.
     pub strategy_id: String,
     /// By node id: the topics of tag queries, and the topic to read instead of computing a node.
+    #[schema(value_type = Object)]
     pub queue_map: BTreeMap<String, QueueEntry>,
     /// Whether nodes to reuse are in it already; the rest follows with the strategy's plan.
     pub queue_map_complete: bool,
@@ -27,7 +30,8 @@ pub struct Accepted {
 }
 
 /// What would become of a node.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
+#[schema(as = StrategyNode)]
 pub struct Explained {
     /// Its id.
     pub node_id: String,
@@ -44,7 +48,8 @@ pub struct Explained {
 }
 
 /// To a submission that was only tried.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
+#[schema(as = StrategyDryRun)]
 pub struct DryRun {
     /// What a submission would answer.
     #[serde(flatten)]
@@ -54,7 +59,8 @@ pub struct DryRun {
 }
 
 /// Where a strategy is.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
+#[schema(as = StrategyStatus)]
 pub struct Status {
     /// `queued`, `processing`, `completed` or `failed`.
     pub status: &'static str,
@@ -66,7 +72,8 @@ pub struct Status {
 }
 
 /// A strategy in a list.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
+#[schema(as = StrategyListed)]
 pub struct Listed {
     /// Its id.
     pub strategy_id: String,
@@ -90,7 +97,8 @@ pub struct Listed {
 }
 
 /// Strategies in order.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
+#[schema(as = Strategies)]
 pub struct List {
     /// Some of them.
     pub strategies: Vec<Listed>,
@@ -99,17 +107,20 @@ pub struct List {
 }
 
 /// A strategy with what is done with its nodes.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
+#[schema(as = StrategyDetail)]
 pub struct Detail {
     /// The strategy.
     #[serde(flatten)]
     pub listed: Listed,
     /// `new_nodes`, `reuse_nodes`, `queue_mappings`, `execution_plan`; none before it is mapped.
+    #[schema(value_type = Option<Object>)]
     pub plan: Option<Box<RawValue>>,
 }
 
 /// The right to compute a node.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
+#[schema(as = NodeLease)]
 pub struct Leased {
     /// The node's id.
     pub node_id: String,
@@ -124,14 +135,16 @@ pub struct Leased {
 }
 
 /// The rights that were asked for.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
+#[schema(as = NodeLeases)]
 pub struct Leases {
     /// One for each node.
     pub leases: Vec<Leased>,
 }
 
 /// Topics found by tags.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
+#[schema(as = Queues)]
 pub struct Queues {
     /// Their names, in order.
     pub queues: Vec<String>,

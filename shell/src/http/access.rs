@@ -114,6 +114,19 @@ pub fn admit<B>(app: &App, request: &axum::http::Request<B>) -> Result<(), Probl
     if verdict.allowed { Ok(()) } else { Err(too_often(&verdict)) }
 }
 
+/// Before the large body of a request is read: whether its caller may pass, at all. [`check`] asks again.
+///
+/// # Errors
+/// 401 and 403.
+pub fn foresee(app: &App, access: Access, request: &Request) -> Result<(), Problem> {
+    let Some(auth) = &app.auth else { return Ok(()) };
+    let principal = authorise(app, auth, access, request)?;
+    if let Some(principal) = principal {
+        trail::identify(request.extensions(), &principal.user_id);
+    }
+    Ok(())
+}
+
 /// Who may pass; nobody in particular where everybody may.
 fn authorise(
     app: &App,

@@ -13,6 +13,21 @@ use super::problem::Problem;
 
 /// The largest body taken, bytes.
 pub const MAX_BODY_BYTES: usize = 1 << 20;
+/// What a body may be.
+#[derive(Clone, Copy, Debug)]
+pub struct Takes {
+    /// So large, bytes as they come.
+    pub bytes: usize,
+    /// Packed by gzip, too: whoever reads it bounds what it swells to.
+    pub gzip: bool,
+}
+
+impl Default for Takes {
+    fn default() -> Self {
+        Self { bytes: MAX_BODY_BYTES, gzip: false }
+    }
+}
+
 /// More fields than any request has.
 const MAX_FIELDS: usize = 64;
 
@@ -71,7 +86,7 @@ impl Fields {
         {
             return fields;
         }
-        let (parts, bytes) = collect(request).await?;
+        let (parts, bytes) = collect(request, Takes::default()).await?;
         Self::parse(&parts.headers, &bytes)
     }
 
@@ -247,35 +262,46 @@ impl Fields {
 ///
 /// # Errors
 /// 413 for too large a body, 415 for a packed one, 400 when it cannot be read.
-pub async fn collect(request: Request<Body>) -> Result<(Parts, Bytes), Problem> {
+pub async fn collect(request: Request<Body>, takes: Takes) -> Result<(Parts, Bytes), Problem> {
     let (parts, body) = request.into_parts();
     // Nothing is unpacked here: what a small body swells to is nobody's concern.
-    let packed = |value: &HeaderValue| !value.as_bytes().eq_ignore_ascii_case(b"identity");
-    if parts.headers.get_all(header::CONTENT_ENCODING).iter().any(packed) {
+    if is_packed(&parts.headers) && !(takes.gzip && is_gzip(&parts.headers)) {
         let message = "send the body as it is, without Content-Encoding";
         return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_encoding", message));
     }
-    let declared = parts.headers.get(header::CONTENT_LENGTH).and_then(|v| v.to_str().ok()?.parse().ok());
-    if declared.is_some_and(|bytes: u64| bytes > MAX_BODY_BYTES as u64) {
-        return Err(too_large());
+    if declared(&parts.headers).is_some_and(|bytes| bytes > takes.bytes as u64) {
+        return Err(too_large(takes.bytes));
     }
-    let bytes = to_bytes(body, MAX_BODY_BYTES).await.map_err(|error| {
+    let bytes = to_bytes(body, takes.bytes).await.map_err(|error| {
         let limit = std::error::Error::source(&error).is_some_and(|s| s.to_string().contains("length limit"));
-        if limit { too_large() } else { bad_body("the body could not be read") }
+        if limit { too_large(takes.bytes) } else { bad_body("the body could not be read") }
     })?;
     Ok((parts, bytes))
+}
+
+/// How large a body says that it is.
+pub fn declared(headers: &HeaderMap) -> Option<u64> {
+    headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+}
+
+fn is_packed(headers: &HeaderMap) -> bool {
+    let packed = |value: &HeaderValue| !value.as_bytes().eq_ignore_ascii_case(b"identity");
+    headers.get_all(header::CONTENT_ENCODING).iter().any(packed)
+}
+
+/// Whether a body is packed by gzip, once.
+pub fn is_gzip(headers: &HeaderMap) -> bool {
+    let mut all = headers.get_all(header::CONTENT_ENCODING).iter();
+    let gzip = all.next().is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"gzip"));
+    gzip && all.next().is_none()
 }
 
 fn bad_body(message: &str) -> Problem {
     Problem::field("bad_json", "body", message)
 }
 
-fn too_large() -> Problem {
-    Problem::new(
-        StatusCode::PAYLOAD_TOO_LARGE,
-        "too_large",
-        format!("a body has at most {MAX_BODY_BYTES} bytes"),
-    )
+fn too_large(most: usize) -> Problem {
+    Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", format!("a body has at most {most} bytes"))
 }
 
 fn is_form(headers: &HeaderMap) -> bool {

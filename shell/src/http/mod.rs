@@ -20,15 +20,15 @@ mod problem;
 mod read;
 mod reconcile;
 mod routes;
+mod strategies;
 mod stream;
 mod tls;
 mod trail;
 mod venue;
 mod ws;
 
-use std::collections::HashSet;
 use std::path::PathBuf;
-use std::sync::{Arc, LazyLock, RwLock};
+use std::sync::{Arc, RwLock};
 use std::time::{Duration, Instant};
 
 use axum::Router;
@@ -38,6 +38,7 @@ use axum::http::{Response, StatusCode};
 use axum::middleware::{self, Next};
 use axum::response::IntoResponse;
 use ringfence_binance::MarketStatus;
+use ringfence_strategies::Strategies;
 use tokio::sync::{Semaphore, watch};
 
 use crate::audit::AuditLog;
@@ -84,6 +85,8 @@ pub struct App {
     auth: Option<Arc<Auth>>,
     sockets: Rules,
     tls: Option<Arc<Tls>>,
+    strategies: Option<Arc<Strategies>>,
+    submissions: strategies::Room,
 }
 
 /// Returns once the application closes.
@@ -93,7 +96,7 @@ async fn closed(closing: &mut watch::Receiver<bool>) {
 }
 
 /// What the application is set up with.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct AppConfig {
     /// The gate's counters file.
     pub counters_path: PathBuf,
@@ -117,6 +120,8 @@ pub struct AppConfig {
     pub sockets: Rules,
     /// What the listener speaks TLS with; none: plain HTTP.
     pub tls: Option<Arc<Tls>>,
+    /// Strategies and what they share; none: this shell has none.
+    pub strategies: Option<Arc<Strategies>>,
 }
 
 impl App {
@@ -145,6 +150,8 @@ impl App {
                 auth: config.auth,
                 sockets: config.sockets,
                 tls: config.tls,
+                strategies: config.strategies,
+                submissions: strategies::Room::default(),
             }
         })
     }
@@ -205,18 +212,13 @@ fn guarded(router: Router<Arc<App>>, app: Arc<App>) -> Router {
     router.layer(middleware::from_fn_with_state(Arc::clone(&app), edge)).with_state(app)
 }
 
-/// A bounded label: paths that are no route share one.
-fn route_name(path: &str) -> &'static str {
-    static NAMES: LazyLock<HashSet<&'static str>> =
-        LazyLock::new(|| routes::rows().iter().map(|row| row.path).collect());
-    NAMES.get(path).copied().unwrap_or("other")
-}
-
 /// Around every request: guard, deadline, headers, audit trail, metrics.
 async fn edge(State(app): State<Arc<App>>, mut request: Request, next: Next) -> Response<Body> {
     let began = Instant::now();
-    let (method, route) = (request.method().clone(), route_name(request.uri().path()));
-    let trail = trail::Trail::begin(&mut request);
+    // A bounded label: paths that are no route share one.
+    let (method, route) =
+        (request.method().clone(), routes::template(request.uri().path()).unwrap_or("other"));
+    let trail = trail::Trail::begin(&mut request, route);
     // With authentication on, a web page of anybody else has no credentials to use.
     let admitted =
         if app.auth.is_some() { access::admit(&app, &request) } else { guard::check(&request, app.scheme()) };

@@ -6,6 +6,8 @@ use axum::response::IntoResponse;
 
 use super::problem::Problem;
 
+/// Where programs ask, and no page is.
+const API: [&str; 3] = ["api", "strategies", "queues"];
 const INDEX: &str = include_str!("../../assets/index.html");
 const SCRIPT: &str = include_str!("../../assets/app.js");
 const CHART: &str = include_str!("../../assets/chart.js");
@@ -71,8 +73,7 @@ pub async fn docs_style() -> Response<Body> {
 
 /// Everything else: unknown API paths are JSON errors, the rest is the page.
 pub async fn fallback(method: Method, uri: Uri) -> Response<Body> {
-    let api = uri.path() == "/api" || uri.path().starts_with("/api/");
-    if api {
+    if uri.path().split('/').nth(1).is_some_and(|first| API.contains(&first)) {
         Problem::no_such_path().into_response()
     } else if matches!(method, Method::GET | Method::HEAD) {
         asset("text/html; charset=utf-8", INDEX)

@@ -88,6 +88,24 @@ impl Problem {
         Self::new(StatusCode::FORBIDDEN, "forbidden", message).details(&Wanted { permissions })
     }
 
+    /// Its status.
+    #[must_use]
+    pub const fn status(&self) -> StatusCode {
+        self.status
+    }
+
+    /// What is wrong, for people.
+    #[must_use]
+    pub fn message(&self) -> &str {
+        &self.message
+    }
+
+    /// When to come back, seconds.
+    #[must_use]
+    pub const fn retry_after_s(&self) -> Option<u32> {
+        self.retry_after_s
+    }
+
     fn details<T: Serialize>(mut self, details: &T) -> Self {
         self.details = to_raw_value(details).ok();
         self

@@ -1,7 +1,8 @@
 //! Every route: one row says its path, its method, and who may use it. The router is made of the rows and of nothing
 //! else, and each handler is wrapped in its row's check as it goes in: a route without a row cannot exist.
 
-use std::sync::Arc;
+use std::collections::HashSet;
+use std::sync::{Arc, LazyLock};
 
 use axum::Router;
 use axum::handler::Handler;
@@ -11,8 +12,8 @@ use axum::routing::{MethodRouter, delete, get, post};
 
 use super::access::{self, Access, Bucket};
 use super::{
-    App, audit, auth, config, gate, limits, metrics, openapi, operate, orders, page, read, reconcile, stream,
-    ws,
+    App, audit, auth, config, gate, limits, metrics, openapi, operate, orders, page, read, reconcile,
+    strategies, stream, ws,
 };
 use crate::auth::permission::{Permission as P, Permissions};
 
@@ -26,24 +27,34 @@ pub struct Row {
     pub access: Access,
     /// Whose bucket it is counted in.
     pub bucket: Bucket,
+    /// Its body is a strategy: large, and perhaps packed. Only those who may use it send one.
+    pub submission: bool,
     methods: MethodRouter<Arc<App>>,
 }
 
 impl Row {
+    fn new(path: &'static str, method: Method, access: Access, methods: MethodRouter<Arc<App>>) -> Self {
+        Self { path, method, access, bucket: Bucket::Requests, submission: false, methods }
+    }
+
     fn get<H: Handler<T, Arc<App>>, T: 'static>(path: &'static str, access: Access, handler: H) -> Self {
-        Self { path, method: Method::GET, access, bucket: Bucket::Requests, methods: get(handler) }
+        Self::new(path, Method::GET, access, get(handler))
     }
 
     fn post<H: Handler<T, Arc<App>>, T: 'static>(path: &'static str, access: Access, handler: H) -> Self {
-        Self { path, method: Method::POST, access, bucket: Bucket::Requests, methods: post(handler) }
+        Self::new(path, Method::POST, access, post(handler))
     }
 
     fn delete<H: Handler<T, Arc<App>>, T: 'static>(path: &'static str, access: Access, handler: H) -> Self {
-        Self { path, method: Method::DELETE, access, bucket: Bucket::Requests, methods: delete(handler) }
+        Self::new(path, Method::DELETE, access, delete(handler))
     }
 
     fn counted_in(self, bucket: Bucket) -> Self {
         Self { bucket, ..self }
+    }
+
+    fn with_submission(self) -> Self {
+        Self { submission: true, ..self }
     }
 }
 
@@ -56,6 +67,8 @@ const fn needs(permission: P) -> Access {
 pub fn rows() -> Vec<Row> {
     use Access::{Metrics, Public, SignedIn};
     let stream_access = Permissions::of(&[P::ReadMarket, P::ReadOrders]);
+    let (submits, reads) = (needs(P::StrategiesSubmit), needs(P::StrategiesRead));
+    let tries = Access::AnyOf(Permissions::of(&[P::StrategiesSubmit, P::StrategiesRead]));
     let mut all = vec![
         Row::get("/", Public, page::index),
         Row::get("/app.js", Public, page::script),
@@ -112,6 +125,15 @@ pub fn rows() -> Vec<Row> {
         Row::get("/admin/signing_keys", needs(P::AdminConfig), auth::signing_keys),
         Row::post("/admin/signing_keys", needs(P::AdminConfig), auth::rotate_signing_key),
         Row::delete("/admin/signing_keys", needs(P::AdminConfig), auth::revoke_signing_key),
+        Row::get("/strategies", reads, strategies::list),
+        Row::post("/strategies", submits, strategies::submit).with_submission(),
+        Row::post("/strategies/dry-run", tries, strategies::dry_run).with_submission(),
+        Row::get("/strategies/{id}", reads, strategies::detail),
+        Row::delete("/strategies/{id}", submits, strategies::delete),
+        Row::get("/strategies/{id}/status", reads, strategies::status),
+        Row::post("/strategies/{id}/report", submits, strategies::report),
+        Row::post("/strategies/{id}/lease", submits, strategies::lease),
+        Row::get("/queues/by_tag", reads, strategies::queues_by_tag),
         Row::get("/.well-known/jwks.json", Public, auth::jwks),
         Row::get("/events/jwks", Public, auth::jwks),
     ];
@@ -133,4 +155,27 @@ pub fn routed(rows: Vec<Row>, app: &Arc<App>) -> Router<Arc<App>> {
         let check = from_fn_with_state((Arc::clone(app), row.access, row.bucket), access::check);
         router.route(row.path, row.methods.route_layer(check))
     })
+}
+
+/// The path of the row that a request's path leads to, its parameters unnamed yet; none: it is no route.
+pub fn template(path: &str) -> Option<&'static str> {
+    static ALL: LazyLock<HashSet<&'static str>> =
+        LazyLock::new(|| rows().iter().map(|row| row.path).collect());
+    static WITH_PARAMETERS: LazyLock<Vec<&'static str>> =
+        LazyLock::new(|| ALL.iter().copied().filter(|path| path.contains('{')).collect());
+    let fits = |template: &&&str| {
+        let (wanted, found) = (template.split('/'), path.split('/'));
+        wanted.clone().count() == found.clone().count()
+            && wanted.zip(found).all(|(wanted, found)| {
+                if wanted.starts_with('{') { !found.is_empty() } else { wanted == found }
+            })
+    };
+    ALL.get(path).or_else(|| WITH_PARAMETERS.iter().find(fits)).copied()
+}
+
+/// Who may use this route, if its body is a submission.
+pub fn submission(method: &Method, template: &str) -> Option<Access> {
+    static ALL: LazyLock<Vec<Row>> =
+        LazyLock::new(|| rows().into_iter().filter(|row| row.submission).collect());
+    ALL.iter().find(|row| row.path == template && row.method == *method).map(|row| row.access)
 }

@@ -16,17 +16,18 @@ use axum::response::IntoResponse as _;
 use serde_json::value::RawValue;
 
 use super::App;
-use super::access::Peer;
-use super::body::{self, Parsed};
+use super::access::{self, Peer};
+use super::body::{self, Fields, Parsed, Takes};
 use super::problem::Problem;
+use super::{routes, strategies};
 use crate::audit::{AuditLog, Entry, LogType, MAX_FIELD_CHARS, Object, Slot, Who, clip, time};
 use crate::gateway::key::nonce;
 
 const REQUEST_ID: &str = "x-request-id";
 pub(super) const CORRELATION_ID: &str = "x-correlation-id";
 const MAX_ID_CHARS: usize = 64;
-/// Answers of requests that change something are far smaller.
-const MAX_ANSWER_BYTES: u64 = 64 << 10;
+/// Answers of requests that change something are smaller, the queue map of the largest strategy among them.
+const MAX_ANSWER_BYTES: u64 = 8 << 20;
 /// Who everybody is without a login.
 const LOCAL: &str = "local";
 /// Refusals without a handler that are recorded in one second; more are counted only.
@@ -56,6 +57,11 @@ const ACTIONS: &[Audited] = &[
     ("/api/stream/ticket", LogType::Auth, &[("", "ticket")]),
     ("/admin/signing_keys", LogType::Auth, &[("DELETE", "revoke_signing_key"), ("", "rotate_signing_key")]),
     ("/api/auth/keys", LogType::ApiKey, &[("DELETE", "revoke_key"), ("", "create_key")]),
+    ("/strategies", LogType::Access, &[("", "submit_strategy")]),
+    ("/strategies/dry-run", LogType::Access, &[("", "try_strategy")]),
+    ("/strategies/{id}", LogType::Access, &[("DELETE", "delete_strategy")]),
+    ("/strategies/{id}/report", LogType::Access, &[("", "report_strategy")]),
+    ("/strategies/{id}/lease", LogType::Access, &[("", "lease_strategy")]),
 ];
 
 /// Fields of requests that are copied.
@@ -82,6 +88,8 @@ const ASKED: &[&str] = &[
     "market_source",
     "market_symbol",
     "execution_mode",
+    "state",
+    "explain",
 ];
 /// Fields of answers that are copied, and those inside of `decision` and `details`.
 const ANSWERED: &[&str] = &[
@@ -94,9 +102,14 @@ const ANSWERED: &[&str] = &[
     "config_version",
     "error",
     "key_id",
+    "strategy_id",
+    "sentinel_id",
+    "downgraded",
+    "detail",
 ];
 const ANSWERED_INSIDE: &[(&str, &[&str])] = &[
     ("decision", &["reason", "journal_seq"]),
+    ("detail", &["strategy_id"]),
     ("details", &["reason", "limit_id", "journal_seq", "client_order_id", "duplicate", "field"]),
 ];
 
@@ -107,6 +120,8 @@ pub struct Trail(Arc<Seen>);
 struct Seen {
     method: Method,
     path: String,
+    /// The path of its row.
+    route: &'static str,
     ip_address: String,
     request_id: String,
     correlation_id: String,
@@ -134,14 +149,15 @@ fn given(headers: &HeaderMap, name: &str) -> Option<String> {
 }
 
 impl Trail {
-    /// The beginning of `request`'s.
-    pub fn begin(request: &mut Request) -> Self {
+    /// The beginning of `request`'s, which goes to the row of this path.
+    pub fn begin(request: &mut Request, route: &'static str) -> Self {
         let headers = request.headers();
         let request_id = given(headers, REQUEST_ID).unwrap_or_else(|| format!("{:016x}", nonce()));
         let peer = request.extensions().get::<Peer>();
         let trail = Self(Arc::new(Seen {
             method: request.method().clone(),
             path: clip(request.uri().path()).to_owned(),
+            route,
             ip_address: peer.map_or_else(String::new, |peer| peer.0.to_string()),
             correlation_id: given(headers, CORRELATION_ID).unwrap_or_else(|| request_id.clone()),
             request_id,
@@ -199,7 +215,7 @@ impl Trail {
     }
 
     fn action(&self) -> (LogType, &'static str) {
-        let found = ACTIONS.iter().find(|(path, ..)| *path == self.0.path);
+        let found = ACTIONS.iter().find(|(path, ..)| *path == self.0.route);
         let Some((_, log_type, actions)) = found else { return (LogType::Access, "request") };
         let by_method =
             actions.iter().find(|(method, _)| method.is_empty() || *method == self.0.method.as_str());
@@ -253,30 +269,51 @@ pub async fn act(app: &App, trail: &Trail, request: Request, next: Next) -> Resp
     if is_safe(&trail.0.method) {
         return next.run(request).await;
     }
-    match acted(&app.audit, trail.clone(), request, next).await {
+    let Some(access) = routes::submission(&trail.0.method, trail.0.route) else {
+        return match acted(&app.audit, trail, request, Takes::default(), next).await {
+            Ok(response) => response,
+            Err(problem) => problem.into_response(),
+        };
+    };
+    // Nobody else may have so much read.
+    if let Err(problem) = access::foresee(app, access, &request) {
+        return problem.into_response();
+    }
+    let takes = strategies::takes(app);
+    let _room = app.submissions.enter(body::declared(request.headers()), takes).await;
+    match acted(&app.audit, trail, request, takes, next).await {
         Ok(response) => response,
-        Err(problem) => problem.into_response(),
+        Err(problem) => strategies::detailed(&problem),
     }
 }
 
 async fn acted(
     log: &AuditLog,
-    trail: Trail,
+    trail: &Trail,
     request: Request,
+    takes: Takes,
     next: Next,
 ) -> Result<Response<Body>, Problem> {
     // A body that comes slowly holds no place.
-    let (mut parts, bytes) = body::collect(request).await?;
+    let (mut parts, bytes) = body::collect(request, takes).await?;
     let slot = log.reserve()?;
     let mut asked = Object::default();
-    let read = Parsed::of(&parts.headers, &bytes);
-    for name in ASKED {
-        if let Some(text) = read.fields().and_then(|fields| fields.shown(name)) {
-            asked.put(name, clip(text));
+    let mut copy = |fields: Option<&Fields>| {
+        for name in ASKED {
+            if let Some(text) = fields.and_then(|fields| fields.shown(name)) {
+                asked.put(name, clip(text));
+            }
         }
+    };
+    // What is packed or large is no object of fields: its answer says what it was.
+    if takes.gzip {
+        copy(Fields::from_query(parts.uri.query()).ok().as_ref());
+    } else {
+        let read = Parsed::of(&parts.headers, &bytes);
+        copy(read.fields());
+        parts.extensions.insert(read);
     }
-    parts.extensions.insert(read);
-    let mut act = Act { trail, slot: Some(slot), asked };
+    let mut act = Act { trail: trail.clone(), slot: Some(slot), asked };
     let response = next.run(Request::from_parts(parts, Body::from(bytes))).await;
     let status = response.status();
     let (response, answered) = look_into(response).await;

@@ -57,6 +57,14 @@ pub fn signing_key(dir: &Path) -> Vec<u8> {
 
 impl Desk {
     pub fn open(edit: impl FnOnce(&mut AuthConfig)) -> Self {
+        Self::open_over(edit, start_with)
+    }
+
+    /// A desk whose shell is started by this.
+    pub fn open_over(
+        edit: impl FnOnce(&mut AuthConfig),
+        start: impl FnOnce(Option<Arc<Auth>>) -> Shell,
+    ) -> Self {
         let dir = TempDir::with_prefix("ringfence-auth-").unwrap();
         let mut config = config(dir.path());
         edit(&mut config);
@@ -64,8 +72,7 @@ impl Desk {
         let pkcs8 = signing_key(dir.path());
         let (auth, made_up) = Auth::open(config).unwrap();
         assert!(made_up.is_none(), "a configured password is never shown");
-        let mut desk =
-            Self { shell: start_with(Some(Arc::clone(&auth))), auth, dir, pkcs8, admin: String::new() };
+        let mut desk = Self { shell: start(Some(Arc::clone(&auth))), auth, dir, pkcs8, admin: String::new() };
         desk.admin = desk.login("admin", ADMIN_PASSWORD).json()["access_token"].as_str().unwrap().to_owned();
         desk
     }

@@ -20,9 +20,15 @@ use ringfence_shell::auth::Auth;
 use ringfence_shell::gateway::pump::{self, LinkError, Pump};
 use ringfence_shell::gateway::{Gateway, Settings};
 use ringfence_shell::http::{self, App, AppConfig, Rules, Tls};
+use ringfence_strategies::Strategies;
 use serde_json::Value;
 
 pub use gate::{MemoryGate, Switches};
+
+/// A path of the table, its parameters named.
+pub fn filled(path: &str) -> String {
+    path.replace("{id}", "00000000-0000-4000-8000-000000000000")
+}
 
 /// A running shell.
 pub struct Shell {
@@ -54,26 +60,31 @@ fn name(text: &[u8]) -> [u8; 24] {
 }
 
 pub fn start() -> Shell {
-    start_as(None, |_| {}, Rules::default(), None)
+    start_as(None, |_| {}, Rules::default(), None, None)
 }
 
 pub fn start_with(auth: Option<Arc<Auth>>) -> Shell {
-    start_as(auth, |_| {}, Rules::default(), None)
+    start_as(auth, |_| {}, Rules::default(), None, None)
 }
 
 /// A shell whose audit log has other options.
 pub fn start_audited(edit: impl FnOnce(&mut AuditOptions)) -> Shell {
-    start_as(None, edit, Rules::default(), None)
+    start_as(None, edit, Rules::default(), None, None)
 }
 
 /// A shell with other rules for sockets.
 pub fn start_ruled(sockets: Rules) -> Shell {
-    start_as(None, |_| {}, sockets, None)
+    start_as(None, |_| {}, sockets, None, None)
 }
 
 /// A shell that speaks TLS.
 pub fn start_tls(tls: Arc<Tls>) -> Shell {
-    start_as(None, |_| {}, Rules::default(), Some(tls))
+    start_as(None, |_| {}, Rules::default(), Some(tls), None)
+}
+
+/// A shell with strategies.
+pub fn start_with_strategies(auth: Option<Arc<Auth>>, strategies: Arc<Strategies>) -> Shell {
+    start_as(auth, |_| {}, Rules::default(), None, Some(strategies))
 }
 
 fn start_as(
@@ -81,6 +92,7 @@ fn start_as(
     edit: impl FnOnce(&mut AuditOptions),
     sockets: Rules,
     tls: Option<Arc<Tls>>,
+    strategies: Option<Arc<Strategies>>,
 ) -> Shell {
     let (journal, records) = mpsc::channel();
     let switches = Arc::new(Switches::default());
@@ -135,6 +147,7 @@ fn start_as(
         auth,
         sockets,
         tls: tls.clone(),
+        strategies,
     };
     let app = App::new(Arc::clone(&gateway), config);
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();

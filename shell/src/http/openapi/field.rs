@@ -13,6 +13,7 @@ enum Kind {
     Number,
     Flag,
     List(Vec<&'static str>),
+    Texts(usize),
     Words(Vec<&'static str>),
 }
 
@@ -54,6 +55,11 @@ pub const fn flag(name: &'static str, about: &'static str) -> Field {
 /// Some of these words; text with commas in a form.
 pub fn list(name: &'static str, words: &[&'static str], about: &'static str) -> Field {
     field(name, Kind::List(words.to_vec()), about)
+}
+
+/// At most so many texts; text with commas in a form.
+pub const fn texts(name: &'static str, most: usize, about: &'static str) -> Field {
+    field(name, Kind::Texts(most), about)
 }
 
 /// One of these words, in any case.
@@ -104,11 +110,16 @@ impl Field {
                 let array = ArrayBuilder::new().schema_type(types(&[Type::Array])).items(word);
                 array.min_items(Some(1)).max_items(Some(words.len())).description(Some(self.about)).into()
             }
+            Kind::Texts(most) if json => {
+                let text = ObjectBuilder::new().schema_type(Type::String);
+                let array = ArrayBuilder::new().schema_type(types(&[Type::Array])).items(text);
+                array.max_items(Some(*most)).description(Some(self.about)).into()
+            }
             Kind::Number if json => object.schema_type(types(&[Type::Number, Type::String])).into(),
             Kind::Flag if json => object.schema_type(types(&[Type::Boolean])).into(),
             Kind::Flag => one_of(object, &["true", "false"]).into(),
             Kind::Words(words) => one_of(object, words).into(),
-            Kind::Any => object.schema_type(types(&[Type::String])).into(),
+            Kind::Any | Kind::Texts(_) => object.schema_type(types(&[Type::String])).into(),
             Kind::Text | Kind::Number | Kind::List(_) => {
                 object.schema_type(types(&[Type::String])).min_length(Some(1)).into()
             }

@@ -3,6 +3,7 @@
 
 mod field;
 mod operation;
+mod strategies;
 mod table;
 #[cfg(test)]
 mod tests;
@@ -15,7 +16,7 @@ use axum::http::{Method, StatusCode};
 use utoipa::openapi::link::LinkBuilder;
 use utoipa::openapi::path::{HttpMethod, OperationBuilder, ParameterIn, PathsBuilder};
 use utoipa::openapi::request_body::RequestBodyBuilder;
-use utoipa::openapi::schema::{AllOfBuilder, ObjectBuilder, Schema, Type};
+use utoipa::openapi::schema::{AllOfBuilder, AnyOfBuilder, ObjectBuilder, Schema, Type};
 use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::openapi::{
     ComponentsBuilder, ContentBuilder, HeaderBuilder, InfoBuilder, OpenApi, OpenApiBuilder, PathItem, Ref,
@@ -26,13 +27,13 @@ use utoipa::{PartialSchema, ToSchema};
 use super::access::{Access, Bucket};
 use super::json;
 use super::problem::RefusedDetails;
-use super::routes::{Row, rows};
+use super::routes::{Row, rows, template};
 use field::{Field, object};
-use operation::{Body, Operation};
+use operation::{Body, DETAIL, Operation};
 use table::operations;
 
 const ABOUT: &str = "An order gate over HTTP. Fields of bodies that are not named here are ignored; a field that stands \
-    twice is refused. Words are taken in any case. Errors are `{error, message, details}`. While authentication is off, \
+    twice is refused. Words are taken in any case. Errors are `{error, message, details}`; under `/strategies` and `/queues` what the service refuses is `{detail}`. While authentication is off, \
     nobody needs credentials, only loopback hosts are served, and `/api/auth/*` answers 404. Every answer carries \
     `X-Request-Id`, and with authentication on `X-RateLimit-Limit`, `-Remaining` and `-Reset`.";
 
@@ -47,7 +48,7 @@ pub fn document() -> &'static str {
     &TEXT
 }
 
-/// The statuses that the document has for a route; none: it is no route.
+/// The statuses that the document has for the route of a path; none: it is no route.
 #[must_use]
 pub fn statuses(method: &str, path: &str) -> Option<BTreeSet<u16>> {
     static ALL: LazyLock<BTreeMap<(String, &'static str), BTreeSet<u16>>> = LazyLock::new(|| {
@@ -58,7 +59,8 @@ pub fn statuses(method: &str, path: &str) -> Option<BTreeSet<u16>> {
         };
         paired().into_iter().map(told).collect()
     });
-    ALL.iter().find(|((m, p), _)| m == method && *p == path).map(|(_, statuses)| statuses.clone())
+    let route = template(path)?;
+    ALL.get(&(method.to_owned(), route)).cloned()
 }
 
 /// GET /openapi.json
@@ -116,6 +118,7 @@ const fn meaning(status: u16) -> &'static str {
         503 => "Not now: `Retry-After` says when to come back; nothing was done unless the message says so.",
         101 => "From here on the connection is a WebSocket.",
         201 => "Made.",
+        202 => "Taken: it will be done.",
         _ => "Done.",
     }
 }
@@ -128,15 +131,23 @@ fn shared_name(status: u16, codes: &BTreeSet<&'static str>) -> String {
 
 /// An error with one of these codes.
 fn problem(status: u16, codes: &BTreeSet<&'static str>) -> Response {
+    let detail = codes.contains(DETAIL);
+    let codes: BTreeSet<_> = codes.iter().copied().filter(|code| *code != DETAIL).collect();
     let code = ObjectBuilder::new().schema_type(Type::String).enum_values(Some(codes.clone()));
     let mut narrow = ObjectBuilder::new().property("error", code);
     if status == 422 && codes.contains("risk_rejected") {
         narrow = narrow.property("details", Ref::from_schema_name(RefusedDetails::name()));
     }
     let schema = AllOfBuilder::new().item(Ref::from_schema_name("Problem")).item(narrow);
+    let refusal = || RefOr::Ref(Ref::from_schema_name("Refusal"));
+    let schema: RefOr<Schema> = match (detail, codes.is_empty()) {
+        (false, _) => schema.into(),
+        (true, true) => refusal(),
+        (true, false) => AnyOfBuilder::new().item(schema).item(refusal()).into(),
+    };
     let list = codes.iter().map(|code| format!("`{code}`")).collect::<Vec<_>>().join(", ");
     let response = ResponseBuilder::new()
-        .description(format!("{} {list}", meaning(status)))
+        .description(format!("{} {list}", meaning(status)).trim_end())
         .content("application/json", ContentBuilder::new().schema(Some(schema)).build());
     let response = match status {
         401 => response.header("WWW-Authenticate", text_header("Bearer")),
@@ -241,6 +252,9 @@ fn told(row: &Row, operation: &Operation) -> OperationBuilder {
         .tag(operation.group)
         .summary(Some(operation.summary))
         .description((!about.is_empty()).then_some(about));
+    for field in &operation.parameters {
+        told = told.parameter(field.parameter(ParameterIn::Path));
+    }
     for field in &operation.query {
         told = told.parameter(field.parameter(ParameterIn::Query));
     }
@@ -255,6 +269,11 @@ fn told(row: &Row, operation: &Operation) -> OperationBuilder {
                 body.content(content_type, ContentBuilder::new().schema(Some(object(fields, json))).build())
             });
         told = told.request_body(Some(body.build()));
+    }
+    if let Some(schema) = &operation.json_body {
+        let content = ContentBuilder::new().schema(Some(schema.clone())).build();
+        let body = RequestBodyBuilder::new().required(Some(Required::True));
+        told = told.request_body(Some(body.content("application/json", content).build()));
     }
     for (status, body) in &operation.answers {
         let response = ResponseBuilder::new().description(meaning(*status));
@@ -277,6 +296,7 @@ fn build() -> OpenApi {
     let pairs = paired();
     let mut components = ComponentsBuilder::new()
         .schema("Problem", problem_schema())
+        .schema("Refusal", refusal_schema())
         .schema(RefusedDetails::name(), RefusedDetails::schema())
         .security_scheme("bearer", {
             let http = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).bearer_format("JWT");
@@ -313,6 +333,17 @@ fn build() -> OpenApi {
         .description(Some(ABOUT))
         .build();
     OpenApiBuilder::new().info(info).paths(paths).components(Some(components.build())).build()
+}
+
+fn refusal_schema() -> RefOr<Schema> {
+    let about = "A text, or an object, or a list of `{type, loc, msg, input}`.";
+    let detail =
+        utoipa::openapi::schema::Object::builder().schema_type(utoipa::openapi::schema::SchemaType::AnyValue);
+    ObjectBuilder::new()
+        .schema_type(Type::Object)
+        .property("detail", detail.description(Some(about)))
+        .required("detail")
+        .into()
 }
 
 fn problem_schema() -> RefOr<Schema> {

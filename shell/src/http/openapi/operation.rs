@@ -8,6 +8,9 @@ use utoipa::openapi::{RefOr, Schema};
 
 use super::field::Field;
 
+/// Stands among the codes of a status whose answers may be `{"detail": ..}`.
+pub const DETAIL: &str = "detail";
+
 /// What an answer holds.
 #[derive(Clone)]
 pub enum Body {
@@ -45,12 +48,16 @@ pub struct Operation {
     pub summary: &'static str,
     /// More about it.
     pub about: &'static str,
+    /// The parameters of its path.
+    pub parameters: Vec<Field>,
     /// Its query.
     pub query: Vec<Field>,
     /// Headers it looks at.
     pub headers: Vec<Field>,
     /// Its body; none: it takes no notice of one.
     pub body: Option<Vec<Field>>,
+    /// Its body, where that is more than fields.
+    pub json_body: Option<RefOr<Schema>>,
     /// Its answers, by status.
     pub answers: BTreeMap<u16, Body>,
     /// Codes of errors, by status.
@@ -69,9 +76,11 @@ impl Operation {
             group,
             summary,
             about: "",
+            parameters: Vec::new(),
             query: Vec::new(),
             headers: Vec::new(),
             body: None,
+            json_body: None,
             answers: BTreeMap::new(),
             problems: BTreeMap::new(),
             next: Vec::new(),
@@ -99,6 +108,12 @@ impl Operation {
         Self { about, ..self }
     }
 
+    /// A path with these parameters.
+    pub fn in_path<const N: usize>(mut self, fields: [Field; N]) -> Self {
+        self.parameters = fields.map(Field::must).to_vec();
+        self
+    }
+
     /// A query of these fields, each at most once.
     pub fn query<const N: usize>(mut self, fields: [Field; N]) -> Self {
         self.query = fields.to_vec();
@@ -115,6 +130,12 @@ impl Operation {
     pub fn takes<const N: usize>(mut self, fields: [Field; N]) -> Self {
         self.body = Some(fields.to_vec());
         self.fails(400, &["bad_json", "bad_params"])
+    }
+
+    /// A body of JSON.
+    pub fn takes_json(mut self, schema: RefOr<Schema>) -> Self {
+        self.json_body = Some(schema);
+        self.fails(400, &["bad_json"])
     }
 
     /// Answers `status` with a `T`.
@@ -160,6 +181,11 @@ impl Operation {
     pub fn fails(mut self, status: u16, codes: &[&'static str]) -> Self {
         self.problems.entry(status).or_default().extend(codes);
         self
+    }
+
+    /// May answer these with `{"detail": ..}`.
+    pub fn refuses(self, statuses: &[u16]) -> Self {
+        statuses.iter().fold(self, |op, status| op.fails(*status, &[DETAIL]))
     }
 
     /// Asks the gate.

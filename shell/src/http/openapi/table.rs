@@ -8,6 +8,7 @@ use super::super::json::Done;
 use super::super::{audit, auth, config, gate, limits, operate, orders, read};
 use super::field::{Field, any, flag, list, number, text, words};
 use super::operation::Operation as Op;
+use super::strategies;
 use crate::auth::permission::{Permission, Role};
 use crate::auth::{KeyMade, TokenPair, UserView};
 use crate::gateway::OrdersBody;
@@ -25,7 +26,7 @@ const CONTROL_CONFLICTS: [&str; 3] = ["killed", "nothing_to_rearm", "kill_file"]
 
 /// Every operation.
 pub fn operations() -> Vec<Op> {
-    [process(), market(), trading(), operating(), auditing(), identity()].concat()
+    [process(), market(), trading(), operating(), auditing(), identity(), strategies::operations()].concat()
 }
 
 /// An object that is told elsewhere.
