@@ -268,7 +268,9 @@ pub async fn queues_by_tag(State(app): State<Arc<App>>, uri: Uri) -> Answer {
     let tags = tags.ok_or_else(few)?;
     let interval_s = match fields.number("interval")? {
         None => None,
-        Some(_) => Some(whole(&fields, "interval", 0, i64::MAX as u64, 0)?.cast_signed()),
+        Some(_) => {
+            Some(u32::try_from(whole(&fields, "interval", 0, u64::from(u32::MAX), 0)?).unwrap_or(u32::MAX))
+        }
     };
     let (field, mode, deprecated) = match (fields.text("match_mode")?, fields.text("match")?) {
         (Some(mode), _) => ("match_mode", mode, false),
