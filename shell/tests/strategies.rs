@@ -97,11 +97,15 @@ fn id_of(answer: &Answer) -> String {
 }
 
 fn until_completed(shell: &Shell, id: &str) {
+    until(shell, id, |now| now["status"] == "completed");
+}
+
+fn until(shell: &Shell, id: &str, is_there: impl Fn(&Value) -> bool) {
     let deadline = Instant::now() + Duration::from_secs(10);
     loop {
         let now = shell.get(&format!("/strategies/{id}/status"));
         assert_eq!(now.status, 200, "{now:?}");
-        if now.json()["status"] == "completed" {
+        if is_there(&now.json()) {
             return;
         }
         assert!(now.json()["status"] != "failed" && Instant::now() < deadline, "{now:?}");
@@ -317,10 +321,10 @@ fn an_unknown_strategy_is_404_whatever_is_asked_of_it() {
             assert!(detail.as_str().unwrap().contains("GET /strategies"), "{method} {path}: {detail}");
         }
     }
-    for path in ["/strategies/", "/strategies/a/b", "/strategies/a/status/", "/strategies//status", "/queues"]
-    {
+    for path in ["/strategies/", "/strategies/a/b", "/strategies/a/status/", "/queues"] {
         assert_eq!(shell.get(path).json()["error"], "not_found", "{path}");
     }
+    assert_eq!(shell.get("/strategies//status").status, 404);
 }
 
 #[test]
@@ -402,9 +406,10 @@ fn a_node_that_another_strategy_computes_is_reused_and_leased_once() {
 fn a_client_that_executes_by_itself_reports_how_it_goes() {
     let set = Set::up();
     let shell = set.shell();
-    let body = body(&[&feed("report", &[])]);
+    let mut body = body(&[&feed("report", &[])]);
+    body["meta"] = json!({"executor": "client"});
     let id = taken(&shell, &body);
-    until_completed(&shell, &id);
+    until(&shell, &id, |now| now["state"] == "mapped");
     let report = |body: Value| shell.post(&format!("/strategies/{id}/report"), &body.to_string());
     assert_eq!(report(json!({"state": "executing"})).status, 200);
     let failed = report(json!({"state": "failed", "error": "out of memory"}));

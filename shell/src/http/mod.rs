@@ -216,8 +216,7 @@ fn guarded(router: Router<Arc<App>>, app: Arc<App>) -> Router {
 async fn edge(State(app): State<Arc<App>>, mut request: Request, next: Next) -> Response<Body> {
     let began = Instant::now();
     // A bounded label: paths that are no route share one.
-    let (method, route) =
-        (request.method().clone(), routes::template(request.uri().path()).unwrap_or("other"));
+    let (method, route) = (request.method().clone(), routes::template(&request).unwrap_or("other"));
     let trail = trail::Trail::begin(&mut request, route);
     // With authentication on, a web page of anybody else has no credentials to use.
     let admitted =

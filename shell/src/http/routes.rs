@@ -5,8 +5,9 @@ use std::collections::HashSet;
 use std::sync::{Arc, LazyLock};
 
 use axum::Router;
+use axum::extract::MatchedPath;
 use axum::handler::Handler;
-use axum::http::Method;
+use axum::http::{Method, Request};
 use axum::middleware::from_fn_with_state;
 use axum::routing::{MethodRouter, delete, get, post};
 
@@ -157,20 +158,11 @@ pub fn routed(rows: Vec<Row>, app: &Arc<App>) -> Router<Arc<App>> {
     })
 }
 
-/// The path of the row that a request's path leads to, its parameters unnamed yet; none: it is no route.
-pub fn template(path: &str) -> Option<&'static str> {
+/// The path of the row that a request was led to; none: to no row.
+pub fn template<B>(request: &Request<B>) -> Option<&'static str> {
     static ALL: LazyLock<HashSet<&'static str>> =
         LazyLock::new(|| rows().iter().map(|row| row.path).collect());
-    static WITH_PARAMETERS: LazyLock<Vec<&'static str>> =
-        LazyLock::new(|| ALL.iter().copied().filter(|path| path.contains('{')).collect());
-    let fits = |template: &&&str| {
-        let (wanted, found) = (template.split('/'), path.split('/'));
-        wanted.clone().count() == found.clone().count()
-            && wanted.zip(found).all(|(wanted, found)| {
-                if wanted.starts_with('{') { !found.is_empty() } else { wanted == found }
-            })
-    };
-    ALL.get(path).or_else(|| WITH_PARAMETERS.iter().find(fits)).copied()
+    ALL.get(request.extensions().get::<MatchedPath>()?.as_str()).copied()
 }
 
 /// Who may use this route, if its body is a submission.

@@ -39,11 +39,11 @@ fn submits(op: Op) -> Op {
     op.takes_json(submission())
         .header(text("Content-Encoding", "`gzip`, if the body is."))
         .header(text("X-Allow-Live", "`true`: it may run live, if the caller may operate worlds."))
-        .refuses(&[400, 413, 422, 503])
+        .refuses(&[400, 409, 413, 415, 422, 503])
 }
 
 fn one(op: Op) -> Op {
-    op.in_path([text("id", "The strategy's id.")]).refuses(&[404, 503])
+    op.in_path([text("id", "The strategy's id.")]).refuses(&[400, 404, 503])
 }
 
 /// Every operation on strategies.
@@ -64,7 +64,6 @@ pub fn operations() -> Vec<Op> {
             .query([flag("explain", "1: as `/strategies/dry-run`.")])
             .answers::<Accepted>(202)
             .ok::<DryRun>()
-            .refuses(&[409])
             .then(Method::GET, "/strategies/{id}", "id", id)
             .then(Method::GET, "/strategies/{id}/status", "id", id)
             .then(Method::DELETE, "/strategies/{id}", "id", id),
@@ -82,12 +81,12 @@ pub fn operations() -> Vec<Op> {
                 text("error", "What went wrong."),
             ])
             .ok::<Status>()
-            .refuses(&[400, 409, 422]),
+            .refuses(&[409, 422]),
         one(Op::post("/strategies/{id}/lease", group, "Asks for the right to compute nodes, or goes on with it"))
             .about("To be repeated every 5 s: it ends after 15 s.")
             .takes([texts("nodes", MAX_LEASED, "Ids of nodes of its DAG; all unless they are there.")])
             .ok::<Leases>()
-            .refuses(&[400, 409, 422]),
+            .refuses(&[409, 422]),
         Op::get("/queues/by_tag", group, "Topics of nodes with these tags")
             .query([
                 text("tags", "One or more, with commas.").must(),
