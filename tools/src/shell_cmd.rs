@@ -21,7 +21,7 @@ use tokio::runtime::Runtime;
 use tokio::sync::watch;
 
 use crate::config_cmd::{Set, source};
-use crate::{auth_cmd, binance, place, stop};
+use crate::{auth_cmd, binance, dag, place, stop};
 
 /// How long a start waits for the exchange's first word, so that a refusal is seen at once.
 const FIRST_WORD_WITHIN: Duration = Duration::from_secs(2);
@@ -92,6 +92,7 @@ pub fn run(args: ShellArgs) -> anyhow::Result<()> {
         speed: shell.speed.parse().map_err(|error| anyhow::anyhow!("`shell.speed`: {error}"))?,
     };
     let exchange = Exchange::start(&core, &runtime, &stop)?;
+    let (strategies, _working) = dag::options(&core)?.map(ringfence_strategies::start).transpose()?.unzip();
     let config = ShellConfig {
         auth,
         bind,
@@ -109,6 +110,7 @@ pub fn run(args: ShellArgs) -> anyhow::Result<()> {
         venue: exchange.venue.clone(),
         audit: audit_options(&core),
         order_events: order_events(&core),
+        strategies,
         tls: tls_files(&core)?,
         ..ShellConfig::new(&core.run_dir, core.journal_dir())
     };
