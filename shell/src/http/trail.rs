@@ -89,7 +89,6 @@ const ASKED: &[&str] = &[
     "market_symbol",
     "execution_mode",
     "state",
-    "explain",
 ];
 /// Fields of answers that are copied, and those inside of `decision` and `details`.
 const ANSWERED: &[&str] = &[
@@ -298,19 +297,17 @@ async fn acted(
     let (mut parts, bytes) = body::collect(request, takes).await?;
     let slot = log.reserve()?;
     let mut asked = Object::default();
-    let mut copy = |fields: Option<&Fields>| {
-        for name in ASKED {
-            if let Some(text) = fields.and_then(|fields| fields.shown(name)) {
-                asked.put(name, clip(text));
-            }
+    let mut copy = |fields: &Fields, name: &'static str| {
+        if let Some(text) = fields.shown(name) {
+            asked.put(name, clip(text));
         }
     };
-    // What is packed or large is no object of fields: its answer says what it was.
     if takes.gzip {
-        copy(Fields::from_query(parts.uri.query()).ok().as_ref());
+        // What is packed or large is no object of fields: its answer says what it was.
+        Fields::from_query(parts.uri.query()).iter().for_each(|query| copy(query, "explain"));
     } else {
         let read = Parsed::of(&parts.headers, &bytes);
-        copy(read.fields());
+        read.fields().iter().for_each(|fields| ASKED.iter().for_each(|name| copy(fields, name)));
         parts.extensions.insert(read);
     }
     let mut act = Act { trail: trail.clone(), slot: Some(slot), asked };

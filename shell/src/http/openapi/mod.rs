@@ -16,7 +16,7 @@ use axum::http::{Method, StatusCode};
 use utoipa::openapi::link::LinkBuilder;
 use utoipa::openapi::path::{HttpMethod, OperationBuilder, ParameterIn, PathsBuilder};
 use utoipa::openapi::request_body::RequestBodyBuilder;
-use utoipa::openapi::schema::{AllOfBuilder, AnyOfBuilder, ObjectBuilder, Schema, Type};
+use utoipa::openapi::schema::{AllOfBuilder, AnyOfBuilder, ObjectBuilder, Schema, SchemaType, Type};
 use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::openapi::{
     ComponentsBuilder, ContentBuilder, HeaderBuilder, InfoBuilder, OpenApi, OpenApiBuilder, PathItem, Ref,
@@ -33,8 +33,8 @@ use operation::{Body, DETAIL, Operation};
 use table::operations;
 
 const ABOUT: &str = "An order gate over HTTP. Fields of bodies that are not named here are ignored; a field that stands \
-    twice is refused. Words are taken in any case. Errors are `{error, message, details}`; under `/strategies` and `/queues` what the service refuses is `{detail}`. While authentication is off, \
-    nobody needs credentials, only loopback hosts are served, and `/api/auth/*` answers 404. Every answer carries \
+    twice is refused. Words are taken in any case. Errors are `{error, message, details}`; under \
+    `/strategies` and `/queues` what the service refuses is `{detail}`. While authentication is off, nobody needs credentials, only loopback hosts are served, and `/api/auth/*` answers 404. Every answer carries \
     `X-Request-Id`, and with authentication on `X-RateLimit-Limit`, `-Remaining` and `-Reset`.";
 
 /// Where the credentials of a request may stand.
@@ -344,8 +344,7 @@ fn build() -> OpenApi {
 
 fn refusal_schema() -> RefOr<Schema> {
     let about = "A text, or an object, or a list of `{type, loc, msg, input}`.";
-    let detail =
-        utoipa::openapi::schema::Object::builder().schema_type(utoipa::openapi::schema::SchemaType::AnyValue);
+    let detail = ObjectBuilder::new().schema_type(SchemaType::AnyValue);
     ObjectBuilder::new()
         .schema_type(Type::Object)
         .property("detail", detail.description(Some(about)))
