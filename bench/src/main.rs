@@ -25,10 +25,6 @@ use report::Report;
 use rows::Bench;
 use slice::{ByRegime, Ticks};
 
-/// As the product has it.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 fn main() -> ExitCode {
     let outcome = args::parse(std::env::args().skip(1)).and_then(|role| match role {
         Role::Measure(options) => run(options),

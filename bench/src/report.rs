@@ -78,6 +78,12 @@ impl Report {
                 row.dropped,
             );
         }
+        for row in &self.rows {
+            let lost = row.lost.map_or(String::new(), |lost| format!(", {lost} lost"));
+            if let Some(p95) = row.p95 {
+                let _ = writeln!(text, "\n`{}`: p95 {}{lost}", row.name, quantity(p95, row.unit));
+            }
+        }
         for (name, why) in &self.failed {
             let _ = writeln!(text, "\n`{name}` could not be measured: {why}");
         }

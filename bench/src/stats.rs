@@ -83,16 +83,24 @@ impl Latencies {
             regime: regime.to_owned(),
             unit: "ns",
             p50: ns(0.5),
+            p95: None,
             p99: ns(0.99),
             p999: ns(0.999),
             max: Some(self.ticks.max() as f64 * ns_per_tick),
             value: mean.map(|ticks| ticks * ns_per_tick),
             raw_value: raw.map(|ticks| ticks * ns_per_tick),
             ratio_raw: mean.zip(raw).map(|(mean, raw)| mean / raw),
+            lost: None,
             n: self.len(),
             slices: self.slices,
             dropped,
         }
+    }
+
+    /// What this share of the samples does not exceed, in ticks.
+    #[must_use]
+    pub fn at(&self, share: f64) -> Option<f64> {
+        (self.len() > 0).then(|| self.ticks.value_at_quantile(share) as f64)
     }
 }
 
@@ -107,6 +115,8 @@ pub struct Row {
     pub unit: &'static str,
     /// Median, in `unit`.
     pub p50: Option<f64>,
+    /// 95th percentile, where a goal is set for it.
+    pub p95: Option<f64>,
     /// 99th percentile.
     pub p99: Option<f64>,
     /// 99.9th percentile.
@@ -119,6 +129,8 @@ pub struct Row {
     pub raw_value: Option<f64>,
     /// `value` / `raw_value`.
     pub ratio_raw: Option<f64>,
+    /// Of bursts: what was acknowledged and is not there.
+    pub lost: Option<u64>,
     /// Samples or pieces of work.
     pub n: u64,
     /// Slices kept.
@@ -142,12 +154,14 @@ impl Row {
             regime: regime.to_owned(),
             unit: "1/s",
             p50: reached_by(0.5),
+            p95: None,
             p99: reached_by(0.99),
             p999: reached_by(0.999),
             max: rates.last().copied(),
             value: (seconds > 0.0).then(|| n as f64 / seconds),
             raw_value: None,
             ratio_raw: None,
+            lost: None,
             n,
             slices: rates.len() as u64,
             dropped,
@@ -158,13 +172,20 @@ impl Row {
     #[must_use]
     pub fn json(&self) -> Value {
         let round = |value: Option<f64>| value.map(|v| (v * 100.0).round() / 100.0);
-        json!({
+        let mut row = json!({
             "name": self.name, "regime": self.regime, "unit": self.unit,
             "p50": round(self.p50), "p99": round(self.p99), "p999": round(self.p999), "max": round(self.max),
             "ratio_raw": self.ratio_raw.map(|r| (r * 1000.0).round() / 1000.0), "value": round(self.value),
             "raw_value": round(self.raw_value), "n": self.n, "slices": self.slices, "dropped": self.dropped,
             "work_checked": true,
-        })
+        });
+        for (name, value) in [("p95", round(self.p95).map(Value::from)), ("lost", self.lost.map(Value::from))]
+        {
+            if let Some(value) = value {
+                row[name] = value;
+            }
+        }
+        row
     }
 }
 

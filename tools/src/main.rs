@@ -27,10 +27,6 @@ mod up;
 
 use clap::{Parser, Subcommand};
 
-/// An HTTP order allocates in one thread and frees in another; the gate does neither.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 /// A low-latency order gate and its control plane.
 #[derive(Parser)]
 #[command(

@@ -23,7 +23,10 @@ pub fn request(method: &str, path: &str, credential: &str, body: &str) -> Vec<u8
 }
 
 /// An answer's status and where its body begins, once it is all there.
-fn whole(bytes: &[u8]) -> Result<Option<(u16, usize)>> {
+///
+/// # Errors
+/// It is no answer.
+pub fn whole(bytes: &[u8]) -> Result<Option<(u16, usize)>> {
     let Some(end) = memchr::memmem::find(bytes, b"\r\n\r\n") else { return Ok(None) };
     let head = std::str::from_utf8(&bytes[..end])?;
     let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).context("no status")?;

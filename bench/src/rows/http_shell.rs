@@ -1,7 +1,7 @@
 //! A shell in this process beside a gate in another, with logins, audit, metrics and rates on.
 
 use std::net::SocketAddr;
-use std::sync::mpsc;
+use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -9,6 +9,7 @@ use anyhow::{Context as _, Result, anyhow, ensure};
 use ringfence_shell::auth::limits::{LimitsConfig, Rate};
 use ringfence_shell::auth::{Auth, AuthConfig, TokenRules};
 use ringfence_shell::{ShellConfig, serve};
+use ringfence_strategies::Strategies;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::sync::oneshot;
@@ -41,6 +42,14 @@ impl HttpShell {
     /// # Errors
     /// One of them does not start.
     pub fn start(bench: &Bench) -> Result<Self> {
+        Self::start_with(bench, None)
+    }
+
+    /// The same with strategies.
+    ///
+    /// # Errors
+    /// As [`Self::start`].
+    pub fn start_with(bench: &Bench, strategies: Option<Arc<Strategies>>) -> Result<Self> {
         let gate = GateProcess::start(KEYS_64K, &bench.options.out)?;
         let dir = tempfile::Builder::new().prefix("shell-").tempdir_in(&bench.options.out)?;
         let core = gate.config();
@@ -68,6 +77,7 @@ impl HttpShell {
         config.manual_strategy = "bench".to_owned();
         config.audit.dir = dir.path().join("audit");
         config.auth = Some(auth);
+        config.strategies = strategies;
         let (ready, address) = mpsc::channel();
         let (stop, stopped) = oneshot::channel::<()>();
         let runtime =
@@ -115,7 +125,7 @@ impl HttpShell {
         let login = self.ask("POST", "/api/auth/login", "", &login)?;
         let token = login["access_token"].as_str().context("no token")?;
         let bearer = format!("Authorization: Bearer {token}\r\n");
-        let names = ["read:market", "read:orders", "read:config", "write:orders"];
+        let names = ["read:market", "read:orders", "read:config", "write:orders", "strategies:submit"];
         let made = json!({ "name": "bench", "permissions": names });
         let made = self.ask("POST", "/api/auth/keys", &bearer, &made)?;
         let key = format!("X-API-Key: {}\r\n", made["api_key"].as_str().context("no key")?);

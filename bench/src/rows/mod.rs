@@ -1,6 +1,7 @@
 //! One module per kind of row, and the table of all rows.
 
 mod cache;
+mod dag;
 mod fanout;
 pub mod gate;
 pub mod gate_process;
@@ -68,6 +69,8 @@ pub const ALL: &[(&str, Measure)] = &[
     ("http_ratio_axum", http::against_axum),
     ("sse_fanout", |bench, name| fanout::measure(bench, name, fanout::Form::Sse)),
     ("ws_fanout", |bench, name| fanout::measure(bench, name, fanout::Form::WebSocket)),
+    ("diff_1000_embedded", dag::diff_embedded),
+    ("dag_burst_embedded", dag::burst_embedded),
     ("peer_rtrb", peer_rtrb),
     ("peer_uds", peer_uds),
     ("peer_uds_spinning", peer_uds_spinning),

@@ -179,6 +179,14 @@ impl Gateway {
         let _ = tokio::time::timeout(SETTLE_WITHIN, applied.wait_for(|at| *at >= wanted)).await;
     }
 
+    /// Waits, for a bounded time, until the projection has the configuration that begins at `wanted`, whole: its limits follow
+    /// it in records of their own.
+    pub async fn settle_limits_at(&self, wanted: u64) {
+        let mut applied = self.applied.subscribe();
+        let whole = |p: &Projection| p.position() >= wanted && p.limits.is_whole();
+        let _ = tokio::time::timeout(SETTLE_WITHIN, applied.wait_for(|_| self.look(whole))).await;
+    }
+
     /// What may pass, and why.
     #[must_use]
     pub fn guard(&self) -> GuardBody {

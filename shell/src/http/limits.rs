@@ -73,7 +73,7 @@ pub(super) struct Changed {
 /// What came of a change.
 async fn done(app: &App, done: ControlDone) -> Response<Body> {
     let journal_seq = done.journal_seq;
-    app.gateway.settle_at(journal_seq).await;
+    app.gateway.settle_limits_at(journal_seq).await;
     json::ok(&Changed { ok: true, journal_seq, config_version: app.gateway.look(|p| p.limits.version()) })
 }
 

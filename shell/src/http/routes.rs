@@ -165,6 +165,13 @@ pub fn template<B>(request: &Request<B>) -> Option<&'static str> {
     ALL.get(request.extensions().get::<MatchedPath>()?.as_str()).copied()
 }
 
+/// Whether this route, if it is one, has such a method.
+pub fn takes(method: &Method, template: &str) -> bool {
+    static ALL: LazyLock<Vec<Row>> = LazyLock::new(rows);
+    let mut route = ALL.iter().filter(|row| row.path == template).peekable();
+    route.peek().is_none() || route.any(|row| row.method == *method)
+}
+
 /// Who may use this route, if its body is a submission.
 pub fn submission(method: &Method, template: &str) -> Option<Access> {
     static ALL: LazyLock<Vec<Row>> =

@@ -265,7 +265,8 @@ impl Drop for Act {
 
 /// Around every handler: a request that changes something needs a place in the audit log first.
 pub async fn act(app: &App, trail: &Trail, request: Request, next: Next) -> Response<Body> {
-    if is_safe(&trail.0.method) {
+    // A route that has no such method says so before anything else is looked at.
+    if is_safe(&trail.0.method) || !routes::takes(&trail.0.method, trail.0.route) {
         return next.run(request).await;
     }
     let Some(access) = routes::submission(&trail.0.method, trail.0.route) else {

@@ -15,13 +15,16 @@ pub struct Limits {
     set: BTreeMap<(Scope, u16, LimitId), i64>,
     /// Where each version begins, oldest first.
     versions: VecDeque<(u64, u64)>,
+    /// Records of the newest version that are still to come.
+    missing: u16,
     /// What strategies may trade, where they may not trade everything.
     entitled: BTreeMap<StrategyId, BTreeSet<SymbolId>>,
 }
 
 impl Limits {
-    /// A new version begins at `position`.
-    pub fn begin(&mut self, position: u64, version: u64) {
+    /// A new version begins at `position`, and so many limits follow.
+    pub fn begin(&mut self, position: u64, version: u64, changes: u16) {
+        self.missing = changes;
         if self.versions.len() == KEPT_VERSIONS {
             self.versions.pop_front();
         }
@@ -30,6 +33,7 @@ impl Limits {
 
     /// A limit is set or taken back.
     pub fn apply(&mut self, limit: &LimitRecord) {
+        self.missing = self.missing.saturating_sub(1);
         self.set((limit.scope, limit.scope_id, limit.limit), limit.value);
     }
 
@@ -65,6 +69,12 @@ impl Limits {
         self.entitled.iter().map(|(strategy, symbols)| (*strategy, symbols))
     }
 
+    /// Whether the newest version is here with all of its limits.
+    #[must_use]
+    pub const fn is_whole(&self) -> bool {
+        self.missing == 0
+    }
+
     /// The version in force; 0 before the first.
     #[must_use]
     pub fn version(&self) -> u64 {
@@ -92,7 +102,7 @@ mod tests {
     fn a_position_belongs_to_the_version_before_it() {
         let mut limits = Limits::default();
         for (position, version) in [(3, 1), (90, 2), (91, 3)] {
-            limits.begin(position, version);
+            limits.begin(position, version, 1);
         }
         let at = [2, 3, 89, 90, 91, 1000].map(|position| limits.version_at(position));
         assert_eq!(at, [None, Some(1), Some(1), Some(2), Some(3), Some(3)]);

@@ -158,7 +158,7 @@ impl Projection {
             Record::Decision(decision) => self.decision(position, decision, quiet, out),
             Record::Report(report) => self.report(position, report, quiet, out),
             Record::Stray(stray) => self.stray(position, stray, quiet, out),
-            Record::Config(config) => self.limits.begin(position, config.version),
+            Record::Config(config) => self.limits.begin(position, config.version, config.changes),
             Record::Limit(limit) => self.limits.apply(limit),
             Record::Attach(_) | Record::Close(_) | Record::Capacity(_) => {}
         }

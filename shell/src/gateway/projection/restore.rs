@@ -28,7 +28,7 @@ impl Projection {
             (p.guard.storm.state, p.guard.storm.cause) = (gate.storm, gate.storm_cause);
             p.guard.storm.since_ns = gate.storm_since_ns;
             if gate.config_version > 0 {
-                p.limits.begin(saved.header().position, gate.config_version);
+                p.limits.begin(saved.header().position, gate.config_version, 0);
             }
         }
         for item in saved.items(Part::Limits) {
