@@ -111,8 +111,10 @@ fn hammer(client: &mut Client, keys: Range<u128>) -> Vec<Decision> {
             next += 1;
         }
         while let Some(event) = client.poll() {
-            if let Event::Decision(decision) = event {
-                decisions.push(decision);
+            match event {
+                Event::Decision(decision) => decisions.push(decision),
+                Event::Lost => panic!("the gate let go of the client: {} decisions", decisions.len()),
+                Event::Report(_) | Event::Step(_) => {}
             }
         }
         decisions.len() as u128 == keys.end - keys.start
@@ -142,8 +144,8 @@ fn a_reload_under_load_counts_from_one_position_on() {
     let each = size("RINGFENCE_RELOAD_ORDERS", 5_000) as u128;
     let mut world = World::new(|config| {
         config.strategies[0].limits.max_order_qty = Some("0.001".into());
-        // Room for what follows from a full ring of intents, however late the client reads it.
-        config.capacity.events_slots = 4096;
+        // Room for everything that follows, however late the client reads it: else the gate lets go of it.
+        config.capacity.events_slots = 1 << 16;
     });
     let core = world.start_ready();
     let mut client = world.attach("hammer");
