@@ -1,8 +1,8 @@
 //! The operator pump: carries every HTTP order through the shell's client of the gate.
 //!
 //! Requests wait in a bounded queue, go out in order, and get their decision through a oneshot. Whoever asks serves the
-//! [`desk`] itself, for everybody that waits there: a gate that spins has answered before another thread would have been
-//! woken. What takes longer is left to the pump's own [`thread`]. When the gate dies that thread re-attaches by itself; what
+//! desk itself, for everybody that waits there: a gate that spins has answered before another thread would have been
+//! woken. What takes longer is left to the pump's own thread. When the gate dies that thread re-attaches by itself; what
 //! was sent and not answered is asked again under the same key by the client, within [`ANSWER_WITHIN`], and reported as
 //! unknown after it. Nothing is ever sent twice under a new key.
 
