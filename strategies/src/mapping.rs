@@ -1,6 +1,6 @@
 //! From a DAG to what is shared and what is left to compute: one look at the graph, one change of it.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::time::Duration;
 
 use ringfence_dag::{
@@ -140,11 +140,13 @@ impl Resolved<'_> {
     fn queue_map_with(&self, leases: &[Leased]) -> BTreeMap<String, QueueEntry> {
         let mut map = self.queue_map();
         map.retain(|_, entry| matches!(entry, QueueEntry::Topics(_)));
+        let mut topics: HashMap<&str, HashSet<&str>> = HashMap::new();
         for lease in leases {
-            let is_one = |other: &Leased| other.node_id != lease.node_id || other.topic == lease.topic;
-            if !lease.granted && leases.iter().all(is_one) {
-                map.insert(lease.node_id.clone(), QueueEntry::Topic(lease.topic.clone()));
-            }
+            topics.entry(&lease.node_id).or_default().insert(&lease.topic);
+        }
+        for lease in leases.iter().filter(|lease| !lease.granted && topics[lease.node_id.as_str()].len() == 1)
+        {
+            map.insert(lease.node_id.clone(), QueueEntry::Topic(lease.topic.clone()));
         }
         map
     }
@@ -215,7 +217,7 @@ impl Resolved<'_> {
         let nodes = self.placed(now_ms);
         let change =
             Change { strategy_id, nodes: &nodes, sentinel: sentinel.as_ref(), now_ms: signed(now_ms) };
-        let created = service.graph.apply(&change)?.created;
+        let created: HashSet<Identity> = service.graph.apply(&change)?.created.into_iter().collect();
         let wanted: Vec<(&str, NodeRow)> = self
             .plan
             .nodes
@@ -226,7 +228,9 @@ impl Resolved<'_> {
         let leases = lease(service, strategy_id, &wanted, now_ms)?;
         let is_created = |plan: &NodePlan| created.contains(&plan.identity);
         let id = |plan: &NodePlan| self.node(plan).node_id.clone();
-        let held = |plan: &NodePlan| leases.iter().any(|lease| lease.topic == plan.topic && !lease.granted);
+        let others: HashSet<&str> =
+            leases.iter().filter(|lease| !lease.granted).map(|lease| lease.topic.as_str()).collect();
+        let held = |plan: &NodePlan| others.contains(plan.topic.as_str());
         let steps: Vec<Value> = self
             .plan
             .nodes
