@@ -158,23 +158,24 @@ pub fn routed(rows: Vec<Row>, app: &Arc<App>) -> Router<Arc<App>> {
     })
 }
 
+/// Every row, for looking up.
+static ALL: LazyLock<Vec<Row>> = LazyLock::new(rows);
+
 /// The path of the row that a request was led to; none: to no row.
 pub fn template<B>(request: &Request<B>) -> Option<&'static str> {
-    static ALL: LazyLock<HashSet<&'static str>> =
-        LazyLock::new(|| rows().iter().map(|row| row.path).collect());
-    ALL.get(request.extensions().get::<MatchedPath>()?.as_str()).copied()
+    static PATHS: LazyLock<HashSet<&'static str>> =
+        LazyLock::new(|| ALL.iter().map(|row| row.path).collect());
+    PATHS.get(request.extensions().get::<MatchedPath>()?.as_str()).copied()
 }
 
 /// Whether this route, if it is one, has such a method.
 pub fn takes(method: &Method, template: &str) -> bool {
-    static ALL: LazyLock<Vec<Row>> = LazyLock::new(rows);
     let mut route = ALL.iter().filter(|row| row.path == template).peekable();
     route.peek().is_none() || route.any(|row| row.method == *method)
 }
 
 /// Who may use this route, if its body is a submission.
 pub fn submission(method: &Method, template: &str) -> Option<Access> {
-    static ALL: LazyLock<Vec<Row>> =
-        LazyLock::new(|| rows().into_iter().filter(|row| row.submission).collect());
-    ALL.iter().find(|row| row.path == template && row.method == *method).map(|row| row.access)
+    let is_it = |row: &&Row| row.submission && row.path == template && row.method == *method;
+    ALL.iter().find(is_it).map(|row| row.access)
 }
